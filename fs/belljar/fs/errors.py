@@ -1,0 +1,45 @@
+"""What can go wrong in this house, cut by what a caller does about it.
+
+`IndexRefused`: the index is not the one that was measured; nothing of it is used.
+`SourceError`: the host's files cannot be measured; the person must change something.
+`IntegrityViolation`: a host file is no longer what its index says; the guest gets EIO, the supervisor an event.
+"""
+
+from __future__ import annotations
+
+
+class FsError(Exception):
+    """Root of the errors of this house.
+
+    Args:
+        message: lower-case fragment that names the thing, what was found and what was expected.
+        hint: what the person can do about it.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class IndexRefused(FsError):
+    """The bytes of an index are malformed, or do not have the digest that was measured."""
+
+
+class SourceError(FsError):
+    """A host directory or file that should be measured cannot be."""
+
+
+class IntegrityViolation(FsError):
+    """A host file does not hold what its index says (IEEE 2952 7.1 a, Annex B b).
+
+    Args:
+        guest_path: the path as the guest sees it.
+        host_path: the file on the host.
+        reason: what was found, and what was expected.
+    """
+
+    def __init__(self, guest_path: str, host_path: str, reason: str) -> None:
+        super().__init__(f"{guest_path}: {reason} (host file {host_path})")
+        self.guest_path = guest_path
+        self.host_path = host_path
+        self.reason = reason

@@ -1,0 +1,1 @@
+"""FUSE without libfuse: the kernel's /dev/fuse protocol, spoken directly."""

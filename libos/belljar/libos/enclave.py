@@ -1,0 +1,80 @@
+"""Door of this house: say what an enclave shall be, run it, learn how it ended (IEEE 2952 5.1.3 a, c, d, e).
+
+On the start path: see docs/decisions/0005-start-path.md before you add an import.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .errors import LibosError, ProgramNotStarted, SandboxUnavailable
+from .outcome import (
+    EXIT_BELLJAR_FAILED,
+    EXIT_NOT_EXECUTABLE,
+    EXIT_NOT_FOUND,
+    Outcome,
+)
+from .plan.build import Host, Plan, plan_enclave
+from .spec import EnclaveSpec, GuestUser, HashedMount, HostMount, Limits, ScratchMount
+from .supervisor.terminal import CallerTerminal, terminals
+from .values import Value
+
+__all__ = [
+    "EXIT_BELLJAR_FAILED",
+    "EXIT_NOT_EXECUTABLE",
+    "EXIT_NOT_FOUND",
+    "EnclaveSpec",
+    "GuestUser",
+    "HashedMount",
+    "Host",
+    "HostMount",
+    "LibosError",
+    "Limits",
+    "Outcome",
+    "Plan",
+    "ProgramNotStarted",
+    "SandboxUnavailable",
+    "ScratchMount",
+    "Value",
+    "plan_enclave",
+    "plan_here",
+    "run_enclave",
+]
+
+
+def plan_here(spec: EnclaveSpec, *, cpus_by_affinity: int | None = None) -> Plan:
+    """Return the steps that would build `spec` on this machine, by this user."""
+    return plan_enclave(
+        spec,
+        Host(
+            privileged=os.geteuid() == 0,
+            uid=os.geteuid(),
+            gid=os.getegid(),
+            supervisor_pid=os.getpid(),
+            terminals=terminals(),
+            cpus_by_affinity=cpus_by_affinity,
+        ),
+    )
+
+
+def run_enclave(spec: EnclaveSpec) -> Outcome:
+    """Build the enclave, run its program to the end, and leave nothing behind.
+
+    The process must have one thread. Standard descriptors are the program's: terminals through one of its own, anything
+    else as it is.
+
+    Raises:
+        SandboxUnavailable: the enclave could not be built; the program never ran.
+        ProgramNotStarted: the program could not be executed.
+        belljar.fs.serving.FsError: an index is not the measured one.
+    """
+    from .limits.cgroups import CPU, Cgroups
+    from .supervisor.lifetime import Lifetime
+
+    cgroups = Cgroups()
+    cgroups.create(f"{os.getpid()}", spec.limits)
+    cpu_millis = spec.limits.cpu_millis
+    by_affinity = -(-cpu_millis // 1000) if cpu_millis is not None and CPU not in cgroups.enforced else None
+    plan = plan_here(spec, cpus_by_affinity=by_affinity)
+    terminal = CallerTerminal(terminals()) if terminals() else None
+    return Lifetime(spec, plan, cgroups, terminal).run()

@@ -1,0 +1,200 @@
+"""The guest's side of the fork: three processes, each of which becomes the next.
+
+    outer    new namespaces, opens /dev/fuse while it still may, waits for its ids, makes init its sibling, ends
+    init     pid 1: takes the setup steps, starts the program, gives everything up, reaps until the program ends
+    program  pid 2: takes the confinement steps, executes
+
+None of them holds a secret: they are forked before one exists. None returns: each ends in os._exit.
+"""
+
+from __future__ import annotations
+
+import os
+
+from belljar.libos import control as messages
+from belljar.libos import kernel
+from belljar.libos.hostmounts.capture import capture
+from belljar.libos.plan import steps
+
+from . import confine, mounts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from belljar.libos.control import Control
+    from belljar.libos.plan.build import Plan
+    from belljar.libos.spec import HostMount
+
+_NAMESPACES = {
+    "user": kernel.CLONE_NEWUSER,
+    "mount": kernel.CLONE_NEWNS,
+    "pid": kernel.CLONE_NEWPID,
+    "net": kernel.CLONE_NEWNET,
+    "ipc": kernel.CLONE_NEWIPC,
+    "uts": kernel.CLONE_NEWUTS,
+    "cgroup": kernel.CLONE_NEWCGROUP,
+}
+_SIGKILL = 9
+_RESET_SIGNALS = (2, 13, 25)  # SIGINT, SIGPIPE, SIGXFSZ: the ones the interpreter changed when it started
+_ENDED = 125
+
+
+class Entry:
+    """What the guest's side needs to know.
+
+    Args:
+        plan: the steps to take.
+        control: the socket to the supervisor.
+        host_mounts: what to capture here, after the namespaces exist; empty if the supervisor does it.
+        attributes: terminal attributes of the caller, or None.
+        window: `struct winsize` of the caller's terminal.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        control: Control,
+        *,
+        host_mounts: tuple[HostMount, ...],
+        attributes: list[object] | None,
+        window: bytes,
+    ) -> None:
+        self.plan = plan
+        self.control = control
+        self.host_mounts = host_mounts
+        self.terminal = confine.Terminal(
+            attributes, window, lambda ends: control.send(messages.TERMINAL, descriptors=ends)
+        )
+        self.doing = ""
+
+
+def enter(entry: Entry) -> NoReturn:
+    """Be the guest's side. Every failure is told to the supervisor as what was being done, with the errno."""
+    try:
+        _outer(entry)
+    except OSError as error:
+        _report(entry, error.errno or 0, _why(entry, error))
+    except BaseException as failure:  # noqa: BLE001 - a forked child must not run its parent's cleanup
+        _report(entry, 0, f"{entry.doing}: {type(failure).__name__}: {failure}")
+    finally:
+        os._exit(_ENDED)
+
+
+def _report(entry: Entry, code: int, text: str) -> None:
+    try:
+        entry.control.send(messages.FAILED, b"%d" % code, text.encode(errors="replace"))
+    except OSError:  # the supervisor is gone, and so is everybody who could read it
+        pass
+
+
+def _why(entry: Entry, error: OSError) -> str:
+    at = "" if error.filename is None else f" ({os.fsdecode(error.filename)})"
+    return f"{entry.doing}: {error.strerror}{at}"
+
+
+def _outer(entry: Entry) -> None:
+    entry.doing = "wait for the supervisor"
+    _expect(entry, messages.GO)
+    flags = 0
+    for name in entry.plan.namespaces:
+        flags |= _NAMESPACES[name]
+    entry.doing = f"unshare namespaces ({' '.join(entry.plan.namespaces)})"
+    kernel.unshare(flags)
+    # /dev/fuse may be open to root only: it must be opened before our host id changes, and after unshare, because the
+    # kernel compares the opener's user namespace with the one that mounts.
+    entry.doing = "open /dev/fuse"
+    devices = [os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC) for _ in range(2)]
+    entry.control.send(messages.UNSHARED, descriptors=devices)
+    entry.doing = "wait for the id maps"
+    captured = _expect(entry, messages.MAPPED)
+    for mount in entry.host_mounts:
+        entry.doing = f"bind host {mount.source}"
+        captured.append(capture(mount))
+    entry.doing = "fork init"
+    pid = kernel.fork_sibling()
+    if pid:
+        entry.control.send(messages.INIT, b"%d" % pid)
+        os._exit(0)
+    _init(entry, mounts.Materials(devices[0], devices[1], captured, owner=_owner(entry.plan)))
+
+
+def _expect(entry: Entry, kind: bytes) -> list[int]:
+    name, _, descriptors = entry.control.receive()
+    if name != kind:
+        os._exit(_ENDED)  # the supervisor is gone or gave up, and said why itself
+    return descriptors
+
+
+def _owner(plan: Plan) -> tuple[int, int]:
+    """Return the ids inside that setup runs as: guest root where it is mapped, else the one id there is."""
+    return plan.ids.uids[0][0], plan.ids.gids[0][0]
+
+
+def _init(entry: Entry, materials: mounts.Materials) -> None:
+    entry.doing = "become root of the namespace"
+    os.setsid()
+    for number in _RESET_SIGNALS:
+        kernel.restore_default_signal(number)
+    if not entry.plan.ids.deny_setgroups:
+        os.setgroups([])
+    uid, gid = materials.owner
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    # After the change of ids, which would undo both. From here on the supervisor's death is ours, and nobody inside
+    # can look into our memory.
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, _SIGKILL)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    kernel.set_name("belljar-init")
+    for step in entry.plan.setup:
+        entry.doing = step.describe()
+        mounts.take(step, materials)
+        if isinstance(step, steps.MountGenerated):  # if the supervisor has died meanwhile, this raises EPIPE
+            entry.control.send(messages.MOUNTED)
+    entry.control.move_to(confine.CONTROL)
+    entry.doing = "fork the program"
+    program = os.fork()
+    if program == 0:
+        _program(entry)
+    entry.doing = "start the program"
+    entry.control.send(messages.STARTED, descriptors=[os.pidfd_open(program)])
+    _give_up(entry)
+    _reap(entry.control, program)
+
+
+def _give_up(entry: Entry) -> None:
+    """Keep nothing that waiting does not need."""
+    entry.doing = "give up init's privileges"
+    confine.drop_bounding_set()
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    kernel.drop_capabilities()
+    for descriptor in (0, 1, 2):  # a reader of our pipes must see the end when the program closes them
+        os.dup2(os.open("/dev/null", os.O_RDWR), descriptor)
+    kernel.close_range(confine.CONTROL + 1)
+
+
+def _reap(control: Control, program: int) -> NoReturn:
+    """Wait for whatever ends; when the program has ended, so do we, and the kernel ends whatever it left behind."""
+    while True:
+        pid, status = os.waitpid(-1, 0)
+        if pid == program:
+            control.send(messages.EXITED, b"%d" % status)
+            os._exit(0)
+
+
+def _program(entry: Entry) -> NoReturn:
+    execute = entry.plan.execute
+    try:
+        for step in entry.plan.confine:
+            entry.doing = step.describe()
+            confine.take(step, entry.terminal)
+        try:
+            os.execve(execute.path, execute.argv, dict(execute.environment))  # noqa: S606 - what it is for
+        except OSError as error:
+            entry.control.send(messages.NOT_EXECUTED, b"%d" % (error.errno or 0))
+    except OSError as error:
+        _report(entry, error.errno or 0, _why(entry, error))
+    except BaseException as failure:  # noqa: BLE001 - a forked child must not run its parent's cleanup
+        _report(entry, 0, f"{entry.doing}: {type(failure).__name__}: {failure}")
+    finally:
+        os._exit(_ENDED)

@@ -1,0 +1,38 @@
+"""How a run ended, as decided by whoever ended it, never guessed from a wait status.
+
+The exit codes of `belljar run` are an interface; all of them are here (docs/reference/exit-codes.md).
+"""
+
+from __future__ import annotations
+
+from .values import Value
+
+EXIT_TIME_LIMIT = 124
+EXIT_BELLJAR_FAILED = 125
+EXIT_NOT_EXECUTABLE = 126
+EXIT_NOT_FOUND = 127
+EXIT_SIGNAL = 128  # plus the number of the signal
+
+
+class Outcome(Value):
+    """How a run ended.
+
+    Attributes:
+        reason: "exit", "signal", "time-limit", "memory-limit", "integrity", "stopped" or "supervisor".
+        exit_code: what `belljar run` exits with.
+        signal: number of the signal that ended the program, or None.
+        notes: what a person should know, one line each.
+    """
+
+    reason: str
+    exit_code: int
+    signal: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def from_wait_status(status: int) -> Outcome:
+    """Return the outcome of a program that ended by itself or by a signal (wait(2))."""
+    signal = status & 0x7F
+    if signal:
+        return Outcome(reason="signal", exit_code=EXIT_SIGNAL + signal, signal=signal)
+    return Outcome(reason="exit", exit_code=status >> 8 & 0xFF)

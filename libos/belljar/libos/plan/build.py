@@ -1,0 +1,176 @@
+"""Turn what an enclave shall be into the steps that make it so. Pure: reads nothing, does nothing.
+
+In come an `EnclaveSpec` and what this machine and this run are like; out comes a `Plan`, which can be printed, compared
+in tests and executed. The order of the steps is the order of trust: mounts while we may mount, then ids, then every
+privilege away, then the program.
+"""
+
+from __future__ import annotations
+
+from belljar.libos.values import Value
+
+from . import steps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from belljar.libos.spec import EnclaveSpec
+
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+GENERATED_PROC = ("cpuinfo", "loadavg", "meminfo", "stat", "swaps", "uptime")
+KEPT_PROC = ("filesystems", "mounts", "net", "self", "sys", "sysvipc", "thread-self", "version")
+RESERVED_DIRECTORIES = ("/dev", "/proc", "/sys", "/tmp")  # noqa: S108 - guest paths; they always exist
+SHM_BYTES = 256 << 20  # a limit, not a reservation; multiprocessing and torch use it
+
+_HOST_ID_BASE = 0x70000000  # above what systemd gives to containers, below 2^31
+_IDS_PER_ENCLAVE = 2
+
+
+class Host(Value):
+    """What of the machine and of this run matters to a plan.
+
+    Attributes:
+        privileged: we are root of the initial user namespace, or at least may map any ids.
+        uid: our own user id.
+        gid: our own group id.
+        supervisor_pid: makes the host ids of this enclave its own.
+        terminals: which of 0, 1 and 2 are terminals.
+        cpus_by_affinity: CPUs to run on where no cgroup can enforce the limit, or None.
+    """
+
+    privileged: bool
+    uid: int
+    gid: int
+    supervisor_pid: int
+    terminals: tuple[int, ...]
+    cpus_by_affinity: int | None
+
+
+class IdMap(Value):
+    """The lines of /proc/PID/uid_map and gid_map: (id inside, id outside, count)."""
+
+    uids: tuple[tuple[int, int, int], ...]
+    gids: tuple[tuple[int, int, int], ...]
+    deny_setgroups: bool
+
+    def describe(self) -> str:
+        """Return one line for `--dry-run`."""
+        shown = ", ".join(f"{inside} is host {outside}" for inside, outside, _ in self.uids)
+        return f"map user ids: {shown}"
+
+
+class Plan(Value):
+    """Everything that will happen, in order.
+
+    Attributes:
+        namespaces: names of the namespaces that are new.
+        ids: how guest ids become host ids; never host id 0.
+        setup: what the enclave's init does before the program exists.
+        confine: what the program's process does before it executes the program.
+        execute: the last step.
+    """
+
+    namespaces: tuple[str, ...]
+    ids: IdMap
+    setup: tuple[steps.Step, ...]
+    confine: tuple[steps.Step, ...]
+    execute: steps.Execute
+
+    def describe(self) -> str:
+        """Return the whole plan for people, a line per step."""
+        lines = [f"unshare namespaces: {' '.join(self.namespaces)}", self.ids.describe()]
+        lines += [step.describe() for step in self.setup]
+        lines += ["fork: pid 1 reaps and waits, pid 2 goes on:"]
+        lines += [step.describe() for step in (*self.confine, self.execute)]
+        return "\n".join(f"{number:3}  {line}" for number, line in enumerate(lines, 1))
+
+
+def plan_enclave(spec: EnclaveSpec, host: Host) -> Plan:
+    """Return the steps that build and start the enclave `spec` on `host`."""
+    names = ("user", "mount", "pid", "ipc", "uts", "cgroup")
+    return Plan(
+        namespaces=names if spec.host_network else (*names, "net"),
+        ids=_ids(spec, host),
+        setup=tuple(_setup(spec)),
+        confine=tuple(_confine(spec, host)),
+        execute=steps.Execute(path=spec.executable, argv=spec.argv, environment=spec.environment),
+    )
+
+
+def _ids(spec: EnclaveSpec, host: Host) -> IdMap:
+    """Map guest root and the guest's user to host ids nobody else has; unprivileged, the one id we have."""
+    user = spec.user
+    if not host.privileged:
+        return IdMap(uids=((user.uid, host.uid, 1),), gids=((user.gid, host.gid, 1),), deny_setgroups=True)
+    base = _HOST_ID_BASE + host.supervisor_pid * _IDS_PER_ENCLAVE
+    return IdMap(uids=_pair(user.uid, base), gids=_pair(user.gid, base), deny_setgroups=False)
+
+
+def _pair(inside: int, base: int) -> tuple[tuple[int, int, int], ...]:
+    return ((0, base, 1),) if inside == 0 else ((0, base, 1), (inside, base + 1, 1))
+
+
+def _setup(spec: EnclaveSpec) -> list[steps.Step]:
+    plan: list[steps.Step] = [
+        steps.MountHashedRoot(),
+        steps.MountGenerated(),
+        steps.MountProc(keep=KEPT_PROC, generated=GENERATED_PROC),
+        steps.BindGenerated(source="sys", path="/sys"),
+        steps.MountDevices(devices=DEVICES, shm_bytes=SHM_BYTES),
+    ]
+    placed: list[tuple[str, steps.Step]] = [
+        (m.path, steps.MountScratch(path=m.path, size_bytes=m.size_bytes, mode=m.mode, executable=m.executable))
+        for m in spec.scratch
+    ]
+    placed += [
+        (
+            m.path,
+            steps.AttachHostMount(
+                path=m.path, source=m.source, number=number, writable=m.writable, executable=m.executable
+            ),
+        )
+        for number, m in enumerate(spec.host)
+    ]
+    plan += [step for _, step in sorted(placed, key=lambda item: item[0])]  # parents before what lies in them
+    plan += [steps.PivotRoot(), steps.SetHostName(name=spec.name)]
+    if not spec.host_network:
+        plan.append(steps.LoopbackUp())
+    return plan
+
+
+def _confine(spec: EnclaveSpec, host: Host) -> list[steps.Step]:
+    plan: list[steps.Step] = [
+        steps.NewSession(),
+        steps.LimitResources(limits=_resource_limits(spec)),
+    ]
+    if host.cpus_by_affinity is not None:
+        plan.append(steps.LimitCpus(count=host.cpus_by_affinity))
+    plan.append(steps.BecomeUser(uid=spec.user.uid, gid=spec.user.gid, clear_groups=host.privileged))
+    if host.terminals:
+        plan.append(steps.OpenTerminal(descriptors=host.terminals))
+    plan += [
+        steps.ChangeDirectory(path=spec.working_directory),
+        steps.NoNewPrivileges(),
+        _landlock(spec),
+        *(steps.LoadFilter(program=program) for program in spec.filters),
+        steps.CloseDescriptors(),
+    ]
+    return plan
+
+
+def _resource_limits(spec: EnclaveSpec) -> tuple[tuple[str, int], ...]:
+    # No RLIMIT_AS: numpy and OpenBLAS reserve far more address space than they use.
+    limits = spec.limits
+    return (
+        ("RLIMIT_CORE", 0),
+        ("RLIMIT_NOFILE", limits.open_files),
+        ("RLIMIT_NPROC", limits.processes),
+        ("RLIMIT_MEMLOCK", 8 << 20),
+    )
+
+
+def _landlock(spec: EnclaveSpec) -> steps.RestrictPaths:
+    writable = ["/dev", "/proc"]
+    writable += [m.path for m in spec.scratch]
+    writable += [m.path for m in spec.host if m.writable]
+    executable = [m.path for m in spec.scratch if m.executable] + [m.path for m in spec.host if m.executable]
+    return steps.RestrictPaths(writable=tuple(writable), executable=tuple(executable))

@@ -1,0 +1,245 @@
+"""The steps of building an enclave, each a frozen value that can say what it does.
+
+Pure: nothing here acts; `guest/execute.py` does. A step names guest paths; where the new root stands while it is built
+is the executor's business.
+"""
+
+from __future__ import annotations
+
+from belljar.libos.values import Value
+
+
+class Step(Value):
+    """One step; subclasses say in `describe` what will happen, in words a person can check."""
+
+    def describe(self) -> str:
+        """Return one line for `--dry-run`."""
+        raise NotImplementedError
+
+
+class MountHashedRoot(Step):
+    """Mount the FUSE connection that serves the hashed tree."""
+
+    def describe(self) -> str:
+        return "mount the hashed tree at / (fuse, read-only, nosuid, nodev)"
+
+
+class MountGenerated(Step):
+    """Mount the FUSE connection that serves generated files, outside of the guest's root."""
+
+    def describe(self) -> str:
+        return "mount the generated files aside (fuse, read-only, nosuid, nodev, noexec)"
+
+
+class MountProc(Step):
+    """Mount the proc of the guest's own pid namespace and hide what is not named.
+
+    Attributes:
+        keep: top-level names that stay as the kernel shows them.
+        generated: names that are covered by generated files.
+    """
+
+    keep: tuple[str, ...]
+    generated: tuple[str, ...]
+
+    def describe(self) -> str:
+        return (
+            f"mount proc at /proc (hidepid=2), /proc/sys read-only, keep {' '.join(self.keep)}, "
+            f"generate {' '.join(self.generated)}, mask the rest"
+        )
+
+
+class MountDevices(Step):
+    """Mount a /dev with a few harmless devices, a private devpts and a shared memory folder.
+
+    Attributes:
+        devices: names of the host's character devices to bind.
+        shm_bytes: size of /dev/shm.
+    """
+
+    devices: tuple[str, ...]
+    shm_bytes: int
+
+    def describe(self) -> str:
+        return (
+            f"mount tmpfs at /dev (read-only) with {' '.join(self.devices)}, devpts, "
+            f"and tmpfs at /dev/shm ({self.shm_bytes} bytes, noexec)"
+        )
+
+
+class BindGenerated(Step):
+    """Show a directory of the generated files."""
+
+    source: str
+    path: str
+
+    def describe(self) -> str:
+        return f"bind generated /{self.source} at {self.path} (read-only)"
+
+
+class MountScratch(Step):
+    """Mount a tmpfs."""
+
+    path: str
+    size_bytes: int
+    mode: int
+    executable: bool
+
+    def describe(self) -> str:
+        exec_ = "" if self.executable else ", noexec"
+        return f"mount tmpfs at {self.path} ({self.size_bytes} bytes, mode {self.mode:o}, nosuid, nodev{exec_})"
+
+
+class AttachHostMount(Step):
+    """Attach a bind mount of the host that was captured before.
+
+    Attributes:
+        number: which of the captured mounts.
+    """
+
+    path: str
+    source: str
+    number: int
+    writable: bool
+    executable: bool
+
+    def describe(self) -> str:
+        access = "writable" if self.writable else "read-only"
+        exec_ = "" if self.executable else ", noexec"
+        return f"bind host {self.source} at {self.path} ({access}, nosuid, nodev{exec_})"
+
+
+class PivotRoot(Step):
+    """Make the new tree the root and drop the host's."""
+
+    def describe(self) -> str:
+        return "pivot into the new root, unmount the host's"
+
+
+class SetHostName(Step):
+    """Name the UTS namespace."""
+
+    name: str
+
+    def describe(self) -> str:
+        return f"set the host name to {self.name}"
+
+
+class LoopbackUp(Step):
+    """Bring up the only interface of the new network namespace."""
+
+    def describe(self) -> str:
+        return "bring up the loopback interface, the only one"
+
+
+class NewSession(Step):
+    """Leave the supervisor's session and terminal."""
+
+    def describe(self) -> str:
+        return "start a session of its own"
+
+
+class LimitResources(Step):
+    """Set resource limits: (name in the `resource` module, soft and hard value)."""
+
+    limits: tuple[tuple[str, int], ...]
+
+    def describe(self) -> str:
+        return "limit " + ", ".join(f"{name} to {value}" for name, value in self.limits)
+
+
+class LimitCpus(Step):
+    """Run on a few CPUs only: where no cgroup can enforce a CPU limit."""
+
+    count: int
+
+    def describe(self) -> str:
+        return f"run on at most {self.count} CPUs (no cgroup can be written)"
+
+
+class BecomeUser(Step):
+    """Give up root of the namespace: bounding set, securebits, groups, ids."""
+
+    uid: int
+    gid: int
+    clear_groups: bool
+
+    def describe(self) -> str:
+        groups = "no supplementary groups" if self.clear_groups else "the caller's supplementary groups"
+        return f"drop the bounding set, lock securebits, become uid {self.uid} gid {self.gid}, {groups}"
+
+
+class OpenTerminal(Step):
+    """Open a pseudo-terminal of the guest's own devpts and make it the controlling terminal.
+
+    Attributes:
+        descriptors: which of 0, 1 and 2 it replaces.
+    """
+
+    descriptors: tuple[int, ...]
+
+    def describe(self) -> str:
+        return f"open a terminal of its own for descriptors {' '.join(map(str, self.descriptors))}"
+
+
+class ChangeDirectory(Step):
+    """Go to the working directory."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"change directory to {self.path}"
+
+
+class NoNewPrivileges(Step):
+    """Set no_new_privs and drop every capability."""
+
+    def describe(self) -> str:
+        return "set no_new_privs, drop all capabilities"
+
+
+class RestrictPaths(Step):
+    """Enforce the mounts' access rights once more with Landlock, where the kernel has it.
+
+    Attributes:
+        writable: paths below which files may be created and changed.
+        executable: paths besides the hashed tree from which programs may be executed.
+    """
+
+    writable: tuple[str, ...]
+    executable: tuple[str, ...]
+
+    def describe(self) -> str:
+        return (
+            f"landlock: read and execute /, write below {' '.join(self.writable)}"
+            + (f", execute below {' '.join(self.executable)}" if self.executable else "")
+            + ", no signals or abstract sockets to the outside"
+        )
+
+
+class LoadFilter(Step):
+    """Load a seccomp program."""
+
+    program: bytes
+
+    def describe(self) -> str:
+        return f"load a seccomp filter of {len(self.program) // 8} instructions"
+
+
+class CloseDescriptors(Step):
+    """Close everything but the standard descriptors."""
+
+    def describe(self) -> str:
+        return "close every descriptor but 0, 1 and 2"
+
+
+class Execute(Step):
+    """Execute the program."""
+
+    path: str
+    argv: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+
+    def describe(self) -> str:
+        names = " ".join(name for name, _ in self.environment)
+        return f"execute {self.path} with arguments {list(self.argv)} and environment {names}"

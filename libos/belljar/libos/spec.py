@@ -1,0 +1,114 @@
+"""What an enclave shall be: the seam between the loader, which decides it, and this house, which builds it.
+
+Plain frozen values, no behaviour. Everything is resolved: absolute guest paths, bytes, milliseconds.
+"""
+
+from __future__ import annotations
+
+from .values import Value
+
+
+class HashedMount(Value):
+    """A read-only tree whose every byte is pinned by an index (Annex B b).
+
+    Attributes:
+        path: where in the guest.
+        source: the directory or file on the host that holds the content.
+        index_path: file that holds the index.
+        index_digest: 32 bytes, part of the measurement.
+    """
+
+    path: str
+    source: str
+    index_path: str
+    index_digest: bytes
+
+
+class HostMount(Value):
+    """Untrusted exchange with the host: a bind mount, always nosuid and nodev.
+
+    Attributes:
+        path: where in the guest.
+        source: directory or file on the host.
+        writable: whether the guest may change it.
+        executable: whether the guest may execute from it.
+    """
+
+    path: str
+    source: str
+    writable: bool
+    executable: bool
+
+
+class ScratchMount(Value):
+    """A tmpfs that ends with the enclave.
+
+    Attributes:
+        path: where in the guest.
+        size_bytes: limit of its content.
+        mode: permission bits of its root.
+        executable: whether the guest may execute from it.
+    """
+
+    path: str
+    size_bytes: int
+    mode: int
+    executable: bool
+
+
+class Limits(Value):
+    """Resources the enclave may use; None means no limit of ours (5.1.3 f, 5.2.1.3 a).
+
+    Attributes:
+        memory_bytes: of all processes together, page cache of scratch mounts included.
+        processes: processes and threads.
+        open_files: descriptors per process.
+        cpu_millis: thousandths of a CPU.
+        run_time_ms: wall time, after which the enclave is ended.
+    """
+
+    memory_bytes: int | None
+    processes: int
+    open_files: int
+    cpu_millis: int | None
+    run_time_ms: int | None
+
+
+class GuestUser(Value):
+    """Whom the program runs as, in the guest's own numbers."""
+
+    uid: int
+    gid: int
+    name: str
+    home: str
+
+
+class EnclaveSpec(Value):
+    """Everything an enclave is made from.
+
+    Attributes:
+        name: what people call it; also the guest's host name.
+        measurement: 32 bytes, the identity of the enclave.
+        executable: guest path of the program.
+        argv: its arguments, the name of the program first.
+        environment: exactly what it will find.
+        working_directory: guest path.
+        filters: seccomp programs (`struct sock_filter` arrays), in the order they are loaded.
+        host_network: share the host's network instead of having one of its own: insecure.
+        stop_on_violation: end the enclave when a host file is not what was measured.
+    """
+
+    name: str
+    measurement: bytes
+    executable: str
+    argv: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    working_directory: str
+    user: GuestUser
+    hashed: tuple[HashedMount, ...]
+    host: tuple[HostMount, ...]
+    scratch: tuple[ScratchMount, ...]
+    limits: Limits
+    filters: tuple[bytes, ...]
+    host_network: bool
+    stop_on_violation: bool

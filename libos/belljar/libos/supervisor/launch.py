@@ -1,0 +1,179 @@
+"""Start an enclave: fork the guest's side, give it ids and limits, serve its files, wait until the program runs.
+
+In come the specification, the plan and the servers; out comes a `Guest`. Nothing here may wait for the guest in a way
+that the guest's death does not end: every wait is on the control socket, which closes with the processes that hold it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from belljar.libos import control as messages
+from belljar.libos.control import Control, control_pair
+from belljar.libos.errors import ProgramNotStarted, SandboxUnavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from belljar.libos.limits.cgroups import Cgroups
+    from belljar.libos.plan.build import IdMap, Plan
+    from belljar.libos.spec import EnclaveSpec
+
+    from .files import GuestFiles
+    from .terminal import CallerTerminal
+
+_HINTS = (
+    ("unshare", "user namespaces are restricted here: run `belljar doctor`, or see docs/troubleshooting.md"),
+    ("open /dev/fuse", "an ordinary user needs a /dev/fuse of mode 0666, as the package fuse3 sets it"),
+    ("mount proc", "inside of a container the host's /proc must not be masked: see docs/troubleshooting.md"),
+)
+_NO_WINDOW = bytes(8)
+
+
+class Guest:
+    """A started enclave, as the supervisor holds it.
+
+    Attributes:
+        outer: pid of the process that makes the namespaces and then init; 0 when it has ended.
+        init: pid of the enclave's init, a child of ours.
+        control: closes when init ends.
+        program: pidfd of the program, or -1 until it has started.
+    """
+
+    def __init__(self, control: Control, outer: int) -> None:
+        self.control = control
+        self.init = 0
+        self.program = -1
+        self.outer = outer
+
+    def end(self) -> None:
+        """Kill whatever there is of the enclave, and wait until the kernel has ended all of it."""
+        for pid in (self.outer, self.init):
+            if pid:
+                try:
+                    os.kill(pid, _SIGKILL)
+                except ProcessLookupError:
+                    pass
+                os.waitpid(pid, 0)
+        self.outer = self.init = 0
+        self.control.close()
+        if self.program >= 0:
+            os.close(self.program)
+            self.program = -1
+
+    def outer_ended(self) -> None:
+        """Reap the process that made init."""
+        os.waitpid(self.outer, 0)
+        self.outer = 0
+
+
+_SIGKILL = 9
+
+
+def fork_guest(spec: EnclaveSpec, plan: Plan, terminal: CallerTerminal | None) -> Guest:
+    """Fork the guest's side; it waits for limits before it does anything. Call before any thread or secret exists."""
+    ours, theirs = control_pair()
+    outer = os.fork()
+    if outer == 0:
+        ours.close()
+        from belljar.libos.guest.enter import Entry, enter
+
+        enter(
+            Entry(
+                plan,
+                theirs,
+                host_mounts=() if _maps_owners(plan) else spec.host,
+                attributes=None if terminal is None else terminal.attributes,
+                window=_NO_WINDOW if terminal is None else terminal.window(),
+            )
+        )
+    theirs.close()
+    return Guest(ours, outer)
+
+
+def start(guest: Guest, spec: EnclaveSpec, plan: Plan, cgroups: Cgroups, files: GuestFiles) -> None:
+    """Lead the guest's side through its setup, until its root is served; the rest it does alone.
+
+    Raises:
+        SandboxUnavailable: a step failed; the message says which.
+    """
+    outer = guest.outer
+    try:
+        cgroups.add(outer)
+    except OSError as error:
+        raise SandboxUnavailable(f"cannot move the enclave into its cgroup: {error.strerror}") from error
+    guest.control.send(messages.GO)
+    root, generated = _expect(guest, messages.UNSHARED)[1]
+    try:
+        _map_ids(outer, plan.ids)
+        captured = _capture(spec, plan)
+        try:
+            guest.control.send(messages.MAPPED, descriptors=captured)
+        finally:
+            for descriptor in captured:
+                os.close(descriptor)
+        guest.init = int(_expect(guest, messages.INIT)[0][0])
+        guest.outer_ended()
+        _expect(guest, messages.MOUNTED)
+    except BaseException:
+        os.close(root)
+        os.close(generated)
+        raise
+    files.serve(root, generated)
+
+
+def _expect(guest: Guest, kind: bytes) -> tuple[list[bytes], list[int]]:
+    name, fields, descriptors = guest.control.receive()
+    if name == kind:
+        return fields, descriptors
+    raise failure(name, fields)
+
+
+def failure(name: bytes, fields: list[bytes]) -> SandboxUnavailable | ProgramNotStarted:
+    """Return the error that a message of failure stands for."""
+    if name == messages.NOT_EXECUTED:
+        code = int(fields[0])
+        return ProgramNotStarted(os.strerror(code).lower(), code=code)
+    if name == messages.FAILED:
+        text = fields[1].decode(errors="replace")
+        hint = next((hint for start, hint in _HINTS if text.startswith(start)), None)
+        return SandboxUnavailable(f"cannot build the enclave: {text}", hint=hint)
+    return SandboxUnavailable("the enclave ended while it was built: its processes were killed from outside")
+
+
+def _maps_owners(plan: Plan) -> bool:
+    """Say whether host mounts are captured here, as root, with their owner mapped to the guest's user."""
+    return not plan.ids.deny_setgroups
+
+
+def _map_ids(process: int, ids: IdMap) -> None:
+    try:
+        if ids.deny_setgroups:
+            _write(f"/proc/{process}/setgroups", "deny")
+        for name, rows in (("gid_map", ids.gids), ("uid_map", ids.uids)):
+            _write(f"/proc/{process}/{name}", "".join("{} {} {}\n".format(*row) for row in rows))
+    except OSError as error:
+        raise SandboxUnavailable(
+            f"cannot map user ids: {error.strerror}", hint="belljar needs CAP_SETUID when it runs as root"
+        ) from error
+
+
+def _capture(spec: EnclaveSpec, plan: Plan) -> list[int]:
+    if not spec.host or not _maps_owners(plan):
+        return []
+    from belljar.libos.hostmounts.capture import capture
+
+    captured: list[int] = []
+    for mount in spec.host:
+        try:
+            captured.append(capture(mount, plan.ids))
+        except OSError as error:
+            raise SandboxUnavailable(f"cannot bind host {mount.source}: {error.strerror}") from error
+    return captured
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,91 @@
+"""The life of one enclave from the fork to the last trace of it: the owner of everything that must be released.
+
+Order matters and is written once, here: the guest's side is forked before anything else exists; in the end processes go
+first, then file servers, then cgroups.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .launch import fork_guest, start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from belljar.libos.limits.cgroups import Cgroups
+    from belljar.libos.limits.warden import Warden
+    from belljar.libos.outcome import Outcome
+    from belljar.libos.plan.build import Plan
+    from belljar.libos.spec import EnclaveSpec
+
+    from .launch import Guest
+    from .terminal import CallerTerminal
+
+
+class Lifetime:
+    """One run of one enclave."""
+
+    def __init__(self, spec: EnclaveSpec, plan: Plan, cgroups: Cgroups, terminal: CallerTerminal | None) -> None:
+        self._spec = spec
+        self._plan = plan
+        self._cgroups = cgroups
+        self._terminal = terminal
+
+    def run(self) -> Outcome:
+        """Run to the end; raises what `run_enclave` raises."""
+        _open_standard_descriptors()
+        warden = self._warden()
+        try:
+            guest = fork_guest(self._spec, self._plan, self._terminal)
+            try:
+                return self._supervise(guest)
+            finally:
+                guest.end()
+        finally:
+            if self._terminal is not None:
+                self._terminal.restore()
+            if warden is not None:
+                warden.close()
+
+    def _warden(self) -> Warden | None:
+        if not self._cgroups.directories:
+            return None
+        from belljar.libos.limits.warden import Warden
+
+        return Warden(self._cgroups.directories)
+
+    def _supervise(self, guest: Guest) -> Outcome:
+        # Imported while the guest's side imports its own: the two run on two CPUs.
+        from belljar.libos.limits.watch import memory_used, processes
+        from belljar.libos.synthetic.proc import Machine
+
+        from .events import Events
+        from .files import GuestFiles
+        from .watch import Watch
+
+        machine = Machine(
+            self._spec.limits,
+            memory_used=lambda: self._cgroups.memory_used() or memory_used(guest.init),
+            tasks=lambda: (1, len(processes(guest.init))),
+        )
+        events = Events()
+        try:
+            files = GuestFiles(
+                self._spec, machine.files(), on_violation=events.on_violation, on_failure=events.on_failure
+            )
+            try:
+                start(guest, self._spec, self._plan, self._cgroups, files)
+                watch = Watch(guest, self._spec, events=events, cgroups=self._cgroups, terminal=self._terminal)
+                return watch.run()
+            finally:
+                guest.end()  # before its files go: nobody must see them fail
+                files.close()
+        finally:
+            events.close()
+
+
+def _open_standard_descriptors() -> None:
+    """Fill 0, 1 and 2 if the caller closed them, or the next descriptor we open would become the guest's."""
+    while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)

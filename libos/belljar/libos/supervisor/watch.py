@@ -1,0 +1,163 @@
+"""Watch a running enclave: its messages, the caller's signals, terminal, time and memory, until it has ended.
+
+One loop in the supervisor's main thread; file servers run beside it and report through `Events`. In comes a started
+`Guest`; out comes an `Outcome`. It decides, and it alone, why an enclave ended.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+
+from belljar.libos import control as messages
+from belljar.libos.limits import watch as memory_watch
+from belljar.libos.outcome import EXIT_BELLJAR_FAILED, EXIT_TIME_LIMIT, Outcome, from_wait_status
+
+from .launch import failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from belljar.libos.limits.cgroups import Cgroups
+    from belljar.libos.spec import EnclaveSpec
+
+    from .events import Events
+    from .launch import Guest
+    from .terminal import CallerTerminal
+
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+_SIGSYS = 31
+
+
+class Watch:
+    """The loop over everything that can happen to one enclave."""
+
+    def __init__(
+        self, guest: Guest, spec: EnclaveSpec, *, events: Events, cgroups: Cgroups, terminal: CallerTerminal | None
+    ) -> None:
+        self._guest = guest
+        self._spec = spec
+        self._events = events
+        self._cgroups = cgroups
+        self._terminal = terminal
+        self._outcome: Outcome | None = None
+        self._asked: set[int] = set()
+        self._waiting_signals: list[int] = []
+        self._deadline = None if spec.limits.run_time_ms is None else time.monotonic() + spec.limits.run_time_ms / 1000
+        self._looks = spec.limits.memory_bytes is not None and "memory" not in cgroups.enforced
+
+    def run(self) -> Outcome:
+        """Wait until the enclave has ended.
+
+        Raises:
+            SandboxUnavailable, ProgramNotStarted: it never came to run its program.
+        """
+        self._events.catch_signals((*_FORWARDED, signal.SIGWINCH, signal.SIGTSTP))
+        poll = select.poll()
+        while self._outcome is None:
+            watched = [(self._guest.control.fileno(), False), (self._events.fileno(), False)]
+            watched += self._terminal.watched() if self._terminal else []
+            for descriptor, writes in watched:
+                poll.register(descriptor, select.POLLIN | (select.POLLOUT if writes else 0))
+            ready = poll.poll(self._timeout_ms())
+            for descriptor, _ in watched:
+                poll.unregister(descriptor)
+            for descriptor, _ in ready:
+                self._on_ready(descriptor)
+            self._on_time()
+        if self._terminal:
+            self._terminal.drain()
+        return self._outcome
+
+    def _timeout_ms(self) -> int | None:
+        waits = [memory_watch.INTERVAL_S] if self._looks else []
+        if self._deadline is not None:
+            waits.append(max(0.0, self._deadline - time.monotonic()))
+        return int(min(waits) * 1000) + 1 if waits else None
+
+    def _on_ready(self, descriptor: int) -> None:
+        if descriptor == self._guest.control.fileno():
+            self._on_message(*self._guest.control.receive())
+        elif descriptor == self._events.fileno():
+            for number in self._events.signals():
+                self._on_signal(number)
+            for violation in self._events.violations():
+                self._on_violation(violation)
+            for crash in self._events.failures():
+                self._decide(Outcome(reason="supervisor", exit_code=EXIT_BELLJAR_FAILED, notes=(crash,)))
+        elif self._terminal:
+            self._terminal.ready(descriptor)
+
+    def _on_message(self, name: bytes, fields: list[bytes], descriptors: list[int]) -> None:
+        if name == messages.STARTED:
+            self._guest.program = descriptors[0]
+            for number in self._waiting_signals:
+                self._forward(number)
+        elif name == messages.TERMINAL and self._terminal:
+            self._terminal.connect(*descriptors)
+        elif name == messages.EXITED:
+            self._decide(self._ended(int(fields[0])))
+        else:
+            raise failure(name, fields)
+
+    def _ended(self, status: int) -> Outcome:
+        outcome = from_wait_status(status)
+        kills = self._cgroups.memory_kills()
+        notes: tuple[str, ...] = ()
+        if kills:
+            limit = (self._spec.limits.memory_bytes or 0) >> 20
+            notes = (f"out of memory: the enclave reached its limit of {limit} MiB, {kills} process(es) were killed",)
+        if outcome.signal == _SIGSYS:
+            notes += ("the program made a system call of a foreign ABI (32-bit or x32), which is not allowed",)
+        reason = "memory-limit" if kills and outcome.signal == signal.SIGKILL else outcome.reason
+        return Outcome(reason=reason, exit_code=outcome.exit_code, signal=outcome.signal, notes=notes)
+
+    def _on_signal(self, number: int) -> None:
+        if number == signal.SIGWINCH:
+            if self._terminal:
+                self._terminal.resize()
+        elif number == signal.SIGTSTP:
+            self._forward(signal.SIGSTOP)
+            os.kill(os.getpid(), signal.SIGSTOP)  # returns when somebody continues us
+            self._forward(signal.SIGCONT)
+        elif number in _ENDING and number in self._asked:
+            note = f"ended by a second {signal.Signals(number).name}"
+            self._decide(Outcome(reason="stopped", exit_code=128 + number, signal=number, notes=(note,)))
+        else:
+            self._asked.add(number)
+            self._forward(number)
+
+    def _forward(self, number: int) -> None:
+        if self._guest.program < 0:
+            self._waiting_signals.append(number)
+            return
+        try:
+            signal.pidfd_send_signal(self._guest.program, number)
+        except ProcessLookupError:  # it has just ended; its status is on the way
+            pass
+
+    def _on_violation(self, note: str) -> None:
+        if self._spec.stop_on_violation:
+            self._decide(Outcome(reason="integrity", exit_code=EXIT_BELLJAR_FAILED, notes=(note,)))
+
+    def _on_time(self) -> None:
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            limit = (self._spec.limits.run_time_ms or 0) / 1000
+            self._decide(
+                Outcome(
+                    reason="time-limit", exit_code=EXIT_TIME_LIMIT, notes=(f"stopped at its run time of {limit:g} s",)
+                )
+            )
+        limit_bytes = self._spec.limits.memory_bytes
+        if self._looks and limit_bytes is not None and memory_watch.memory_used(self._guest.init) > limit_bytes:
+            note = f"out of memory: the enclave was found above its limit of {limit_bytes >> 20} MiB"
+            self._decide(
+                Outcome(reason="memory-limit", exit_code=128 + signal.SIGKILL, signal=signal.SIGKILL, notes=(note,))
+            )
+
+    def _decide(self, outcome: Outcome) -> None:
+        """Keep the first reason: what follows is its consequence."""
+        if self._outcome is None:
+            self._outcome = outcome

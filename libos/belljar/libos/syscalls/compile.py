@@ -1,0 +1,91 @@
+"""Compile a policy into seccomp programs with libseccomp, through pyseccomp.
+
+In come a `SyscallPolicy` and an architecture; out come BPF programs (`struct sock_filter` arrays), which
+`kernel.seccomp_filter` loads. Cold: importing pyseccomp costs 15 ms, so the result is cached by the loader.
+Foreign ABIs (i386 and x32 on x86-64, arm on aarch64) end the process.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from belljar.libos.errors import SandboxUnavailable
+
+from .policy import DEFAULT_ERROR, Rule, SyscallPolicy, UnknownSyscall
+
+_OPTIMIZE_AS_TREE = 2  # SCMP_FLTATR_CTL_OPTIMIZE: binary search instead of a list of compares
+
+
+def compile_policy(policy: SyscallPolicy, machine: str | None = None) -> tuple[bytes, ...]:
+    """Return the filters of a policy, in the order they must be loaded.
+
+    Args:
+        policy: what is allowed.
+        machine: "x86_64" or "aarch64"; this machine's by default.
+
+    Raises:
+        SandboxUnavailable: libseccomp is missing, or the architecture is not supported.
+        UnknownSyscall: the policy names a system call that libseccomp does not know, and that is not ours.
+    """
+    library = _library()
+    arches = {"x86_64": library.Arch.X86_64, "aarch64": library.Arch.AARCH64}
+    machine = machine or os.uname().machine
+    if machine not in arches:
+        raise SandboxUnavailable(f"machine {machine} is not supported: expected x86_64 or aarch64")
+    arch = arches[machine]
+    rules = _compile(library, arch, policy.rules, library.ERRNO(DEFAULT_ERROR))
+    # Of two filters that both return an errno the younger one's is taken: guards, which know the better one, come last.
+    return rules, _compile(library, arch, policy.guards, library.ALLOW)
+
+
+def check_names(names: tuple[str, ...]) -> None:
+    """Refuse names that no architecture has.
+
+    Raises:
+        UnknownSyscall: names the first one, and the closest known name.
+    """
+    library = _library()
+    for name in names:
+        if library.resolve_syscall(library.Arch.NATIVE, name) == _UNKNOWN:
+            raise UnknownSyscall(f"unknown system call {name}")
+
+
+_UNKNOWN = -1  # __NR_SCMP_ERROR
+
+
+def _library() -> Any:
+    try:
+        import pyseccomp
+    except (ImportError, RuntimeError, OSError) as error:
+        raise SandboxUnavailable(
+            f"libseccomp cannot be used: {error}", hint="install it, for example with: apt install libseccomp2"
+        ) from error
+    return pyseccomp
+
+
+def _compile(library: Any, arch: int, rules: tuple[Rule, ...], default: int) -> bytes:
+    compiled = library.SyscallFilter(default)
+    if arch != library.system_arch():
+        compiled.add_arch(arch)
+        compiled.remove_arch(library.system_arch())
+    compiled.set_attr(library.Attr.ACT_BADARCH, library.KILL_PROCESS)
+    compiled.set_attr(library.Attr.CTL_OPTIMIZE, _OPTIMIZE_AS_TREE)
+    for rule in rules:
+        number = library.resolve_syscall(library.Arch.NATIVE, rule.name)
+        if number == _UNKNOWN:  # newer than libseccomp: ENOSYS, and the C library falls back
+            continue
+        action = library.ALLOW if rule.error is None else library.ERRNO(rule.error)
+        if action == default:
+            continue
+        compare = [library.Arg(c.index, library.MASKED_EQ, c.mask, c.value) for c in rule.compare]
+        compiled.add_rule(action, number, *compare)
+    return _export(compiled)
+
+
+def _export(compiled: Any) -> bytes:
+    descriptor = os.memfd_create("belljar-filter", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as exported:
+        compiled.export_bpf(exported)
+        exported.seek(0)
+        return exported.read()
