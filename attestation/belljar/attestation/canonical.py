@@ -1,6 +1,6 @@
 """Canonical JSON: one sequence of bytes for one value (RFC 8785, for the values we use).
 
-In come text, whole numbers, booleans, null, lists and objects with ASCII keys; out come UTF-8 bytes without white space,
+In come text, whole numbers, booleans, null, lists and objects with ASCII keys; out come UTF-8 bytes, no white space,
 keys sorted. Numbers with fractions are refused: their spelling is where canonical JSON goes wrong. Pure.
 """
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import dataclass_transform
+    from collections.abc import Iterable
+    from typing import Self, dataclass_transform
 else:
 
     def dataclass_transform(**_options):
@@ -36,6 +37,23 @@ class Value:
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen")
+
+    @classmethod
+    def from_fields(cls, values: Iterable[object]) -> Self:
+        """Return a value with all fields given in the order of their definition; what `fields` returned.
+
+        Raises:
+            ValueError: there are too many or too few.
+        """
+        value = cls.__new__(cls)
+        for name, field in zip(cls.__annotations__, values, strict=True):
+            object.__setattr__(value, name, field)
+        return value
+
+    def replace(self, **changes: object) -> Self:
+        """Return a copy with some fields changed."""
+        named = dict(zip(type(self).__annotations__, self.fields(), strict=True))
+        return type(self).from_fields({**named, **changes}.values())
 
     def fields(self) -> tuple[object, ...]:
         """Return the values of all fields, in the order of their definition."""

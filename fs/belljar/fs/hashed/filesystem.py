@@ -7,7 +7,7 @@ so that the kernel asks once; OPEN and OPENDIR are left to ENOSYS, after which t
 from __future__ import annotations
 
 from errno import EINVAL, EISDIR, ENOENT, ENOTTY
-from stat import S_IFMT, S_ISDIR, S_ISLNK, S_ISREG
+from stat import S_IFMT, S_ISDIR, S_ISREG
 
 from belljar.fs.fuse import protocol
 
@@ -58,15 +58,10 @@ class _TreeOperations:
         return protocol.attr_reply(protocol.attributes(inode, mode, size, mtime_ns, nlink))
 
     def _readlink(self, node: int, _request: bytes) -> bytes:
-        skeleton = self._tree.skeleton(node)
-        if skeleton is not None:
-            if not S_ISLNK(skeleton.mode):
-                raise OSError(EINVAL, "not a link")
-            return skeleton.content
-        source, _, record = self._tree.record(node)
-        if record[2] != layout.KIND_SYMLINK:
+        target = self._tree.target(node)
+        if target is None:
             raise OSError(EINVAL, "not a link")
-        return source.index.target(record)
+        return target
 
     def _read(self, node: int, request: bytes) -> bytes:
         _, offset, size, _ = protocol.READ_IN.unpack_from(request, protocol.BODY)

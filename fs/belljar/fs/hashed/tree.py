@@ -8,7 +8,9 @@ both are merged.
 
 from __future__ import annotations
 
-from stat import S_IFDIR, S_IFLNK, S_IFREG, S_ISDIR
+from stat import S_IFDIR, S_IFLNK, S_IFREG, S_ISDIR, S_ISLNK
+
+from belljar.fs.errors import FsError
 
 from . import layout
 
@@ -24,7 +26,7 @@ _DIRECTORY_MODE = S_IFDIR | 0o555
 _LINK_MODE = S_IFLNK | 0o777
 
 
-class TreeConflict(ValueError):
+class TreeConflict(FsError):
     """Two mounts cannot be composed: a path runs through something that is not a directory."""
 
 
@@ -134,6 +136,14 @@ class Tree:
         number, entry = entry_of(node)
         source = self.sources[number]
         return source, entry, source.index.record(entry)
+
+    def target(self, node: int) -> bytes | None:
+        """Return where a symbolic link points; None if the node is no link."""
+        if node < _OURS:
+            skeleton = self._skeleton[node]
+            return skeleton.content if S_ISLNK(skeleton.mode) else None
+        source, _, record = self.record(node)
+        return source.index.target(record) if record[2] == layout.KIND_SYMLINK else None
 
     def child(self, directory: int, name: bytes) -> int | None:
         """Return the node called `name` in a directory, or None."""

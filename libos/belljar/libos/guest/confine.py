@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 
 from belljar.libos import kernel
 from belljar.libos.plan import steps
@@ -56,8 +57,6 @@ def _new_session(_step: steps.Step, _terminal: Terminal) -> None:
 
 
 def _limit_resources(step: steps.Step, _terminal: Terminal) -> None:
-    import resource
-
     assert isinstance(step, steps.LimitResources)  # noqa: S101 - the table below pairs them
     for name, wanted in step.limits:
         which = getattr(resource, name)
@@ -92,7 +91,7 @@ def drop_bounding_set() -> None:
 
 
 def _open_terminal(step: steps.Step, terminal: Terminal) -> None:
-    import termios
+    import termios  # loaded by `enter`, if there is a terminal at all
 
     assert isinstance(step, steps.OpenTerminal)  # noqa: S101
     master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)

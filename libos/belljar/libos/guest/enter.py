@@ -10,6 +10,7 @@ None of them holds a secret: they are forked before one exists. None returns: ea
 from __future__ import annotations
 
 import os
+import sys
 
 from belljar.libos import control as messages
 from belljar.libos import kernel
@@ -72,6 +73,10 @@ class Entry:
 def enter(entry: Entry) -> NoReturn:
     """Be the guest's side. Every failure is told to the supervisor as what was being done, with the errno."""
     try:
+        if entry.terminal.attributes is not None:
+            __import__("termios")  # for confine.py, which can import nothing any more
+        # Once the root is the guest's, an import would bring its files into our processes: there shall be none.
+        sys.meta_path.clear()
         _outer(entry)
     except OSError as error:
         _report(entry, error.errno or 0, _why(entry, error))

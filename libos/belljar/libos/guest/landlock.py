@@ -48,8 +48,6 @@ def restrict(step: RestrictPaths) -> None:
         _allow(ruleset, "/", _EXECUTE | _READ_FILE | _READ_DIR)
         for path in step.writable:
             _allow(ruleset, path, handled & ~_EXECUTE)
-        for path in step.executable:
-            _allow(ruleset, path, _EXECUTE)
         for descriptor in (0, 1, 2):
             _allow_standard(ruleset, descriptor, handled)
         kernel.landlock_restrict_self(ruleset)

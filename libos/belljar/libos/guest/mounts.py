@@ -6,8 +6,10 @@ The new root is built on the host's /tmp, in a mount namespace nobody else sees;
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+from _socket import AF_INET, SOCK_CLOEXEC, SOCK_DGRAM, socket
 
 from belljar.libos import kernel
 from belljar.libos.plan import steps
@@ -46,6 +48,7 @@ class Materials:
         self.generated = generated
         self.captured = captured
         self.owner = owner
+        self.kept: dict[str, int] = {}
 
 
 def take(step: steps.Step, materials: Materials) -> None:
@@ -116,6 +119,20 @@ def _mount_scratch(step: steps.Step, _materials: Materials) -> None:
     kernel.mount("tmpfs", target, "tmpfs", flags, f"mode={step.mode:o},size={step.size_bytes}")
 
 
+def _keep_hashed(step: steps.Step, materials: Materials) -> None:
+    assert isinstance(step, steps.KeepHashed)  # noqa: S101
+    for path in step.paths:
+        materials.kept[path] = kernel.open_tree(NEW_ROOT + path, kernel.OPEN_TREE_CLONE)
+
+
+def _show_hashed(step: steps.Step, materials: Materials) -> None:
+    assert isinstance(step, steps.ShowHashed)  # noqa: S101
+    kept = materials.kept.pop(step.path)
+    directory = stat.S_ISDIR(os.fstat(kept).st_mode)
+    kernel.move_mount(kept, _mount_point(step.path, directory=directory))
+    os.close(kept)
+
+
 def _attach_host_mount(step: steps.Step, materials: Materials) -> None:
     assert isinstance(step, steps.AttachHostMount)  # noqa: S101
     captured = materials.captured[step.number]
@@ -147,9 +164,6 @@ def _set_host_name(step: steps.Step, _materials: Materials) -> None:
 
 
 def _loopback_up(_step: steps.Step, _materials: Materials) -> None:
-    import fcntl
-    from _socket import AF_INET, SOCK_CLOEXEC, SOCK_DGRAM, socket
-
     siocsifflags, up_running = 0x8914, 0x41  # IFF_UP | IFF_RUNNING
     with_flags = b"lo".ljust(16, b"\0") + up_running.to_bytes(2, "little") + bytes(22)  # struct ifreq
     control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC)
@@ -171,6 +185,8 @@ _TAKE: dict[type[steps.Step], Callable[[steps.Step, Materials], None]] = {
     steps.MountDevices: _mount_devices,
     steps.BindGenerated: _bind_generated,
     steps.MountScratch: _mount_scratch,
+    steps.KeepHashed: _keep_hashed,
+    steps.ShowHashed: _show_hashed,
     steps.AttachHostMount: _attach_host_mount,
     steps.PivotRoot: _pivot_root,
     steps.SetHostName: _set_host_name,

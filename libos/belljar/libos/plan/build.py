@@ -130,6 +130,10 @@ def _setup(spec: EnclaveSpec) -> list[steps.Step]:
         )
         for number, m in enumerate(spec.host)
     ]
+    covered = [m.path for m in spec.hashed if any(m.path.startswith(f"{path}/") for path, _ in placed)]
+    if covered:
+        plan.append(steps.KeepHashed(paths=tuple(covered)))
+        placed += [(path, steps.ShowHashed(path=path)) for path in covered]
     plan += [step for _, step in sorted(placed, key=lambda item: item[0])]  # parents before what lies in them
     plan += [steps.PivotRoot(), steps.SetHostName(name=spec.name)]
     if not spec.host_network:
@@ -172,5 +176,4 @@ def _landlock(spec: EnclaveSpec) -> steps.RestrictPaths:
     writable = ["/dev", "/proc"]
     writable += [m.path for m in spec.scratch]
     writable += [m.path for m in spec.host if m.writable]
-    executable = [m.path for m in spec.scratch if m.executable] + [m.path for m in spec.host if m.executable]
-    return steps.RestrictPaths(writable=tuple(writable), executable=tuple(executable))
+    return steps.RestrictPaths(writable=tuple(writable))

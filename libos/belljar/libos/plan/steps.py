@@ -90,6 +90,24 @@ class MountScratch(Step):
         return f"mount tmpfs at {self.path} ({self.size_bytes} bytes, mode {self.mode:o}, nosuid, nodev{exec_})"
 
 
+class KeepHashed(Step):
+    """Take copies of hashed mounts that lie below scratch or host mounts, before those cover them."""
+
+    paths: tuple[str, ...]
+
+    def describe(self) -> str:
+        return f"keep copies of the hashed mounts {' '.join(self.paths)}"
+
+
+class ShowHashed(Step):
+    """Attach a kept copy of a hashed mount on top of what covers it."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"show the hashed mount {self.path} again (read-only, nosuid, nodev)"
+
+
 class AttachHostMount(Step):
     """Attach a bind mount of the host that was captured before.
 
@@ -203,18 +221,12 @@ class RestrictPaths(Step):
 
     Attributes:
         writable: paths below which files may be created and changed.
-        executable: paths besides the hashed tree from which programs may be executed.
     """
 
     writable: tuple[str, ...]
-    executable: tuple[str, ...]
 
     def describe(self) -> str:
-        return (
-            f"landlock: read and execute /, write below {' '.join(self.writable)}"
-            + (f", execute below {' '.join(self.executable)}" if self.executable else "")
-            + ", no signals or abstract sockets to the outside"
-        )
+        return f"landlock: write below {' '.join(self.writable)} only, no signals or abstract sockets to the outside"
 
 
 class LoadFilter(Step):

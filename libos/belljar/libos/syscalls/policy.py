@@ -71,10 +71,10 @@ class SyscallPolicy:
     guards: tuple[Rule, ...]
     rules: tuple[Rule, ...]
 
-    def describe(self) -> list[list[object]]:
-        """Return the policy as plain lists, for the measurement: one row per rule."""
+    def rows(self) -> list[tuple[str, str, int | None, list[tuple[int, int, int]]]]:
+        """Return the policy as plain rows, for the measurement: (section, call, errno, [(index, mask, value)])."""
         return [
-            [section, rule.name, rule.error, [[c.index, c.mask, c.value] for c in rule.compare]]
+            (section, rule.name, rule.error, [(c.index, c.mask, c.value) for c in rule.compare])
             for section, rules in (("guard", self.guards), ("rule", self.rules))
             for rule in rules
         ]

@@ -1,0 +1,83 @@
+"""Where belljar keeps what it can make again: launch records, indexes, filters, digests.
+
+One folder that belongs to the user alone. Everything in it is a convenience: a missing or damaged part is made again.
+Hot: no import that costs.
+"""
+
+from __future__ import annotations
+
+import os
+from binascii import crc32
+
+from .errors import LoaderError
+
+_NAME = "belljar"
+_VERSION = "1"  # of the layout of this folder
+
+
+def cache_folder() -> str:
+    """Return the cache folder, made if it does not exist, with access for its owner only.
+
+    Raises:
+        LoaderError: there is no place where it could be.
+    """
+    wanted = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    fallback = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"{_NAME}-{os.geteuid()}")  # noqa: S108 - checked below
+    for folder in (os.path.join(wanted, _NAME, _VERSION), os.path.join(fallback, _VERSION)):
+        if os.path.isabs(folder) and _usable(folder):
+            return folder
+    raise LoaderError(
+        f"no folder for the cache: neither {wanted} nor {fallback} can be written", hint="set XDG_CACHE_HOME"
+    )
+
+
+def _usable(folder: str) -> bool:
+    """Say whether a folder is ours, private and writable; somebody else may have prepared one in /tmp."""
+    try:
+        status = os.lstat(folder)
+    except FileNotFoundError:
+        try:
+            os.makedirs(folder, mode=0o700)
+            status = os.lstat(folder)
+        except OSError:
+            return False
+    except OSError:
+        return False
+    private = status.st_uid == os.geteuid() and not status.st_mode & 0o022
+    return private and os.access(folder, os.W_OK)
+
+
+def record_path(folder: str, key: tuple[object, ...]) -> str:
+    """Return where the launch record of `key` is; the record repeats its key, since short names can collide."""
+    encoded = repr(key).encode(errors="surrogateescape")
+    return os.path.join(folder, f"record-{crc32(encoded):08x}{crc32(encoded[::-1]):08x}")
+
+
+def index_path(folder: str, digest: bytes) -> str:
+    """Return where the index with this digest is."""
+    return os.path.join(folder, f"index-{digest.hex()}")
+
+
+def digests_path(folder: str) -> str:
+    """Return the database of file digests."""
+    return os.path.join(folder, "digests.sqlite")
+
+
+def write_whole(path: str, content: bytes) -> None:
+    """Put a file in place at once: readers see the old one or the new one, never a part.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    temporary = f"{path}.{os.getpid()}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+    os.rename(temporary, path)

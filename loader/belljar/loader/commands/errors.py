@@ -1,0 +1,24 @@
+"""Turn errors of every house into ours, so that `cli.py` knows one kind only. Cold."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from belljar.fs.measuring import FsError
+from belljar.libos.policy import LibosError
+from belljar.loader.errors import LoaderError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+@contextmanager
+def loader_errors() -> Generator[None]:
+    """Raise errors of the file systems and of the sandbox as `LoaderError`, message and hint kept."""
+    try:
+        yield
+    except (FsError, LibosError) as error:
+        raise LoaderError(str(error), hint=error.hint) from error
+    except RecursionError as error:
+        raise LoaderError("the input is nested too deeply") from error

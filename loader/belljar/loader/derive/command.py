@@ -1,0 +1,71 @@
+"""Derive a manifest for a command that has none.
+
+In comes a command line and the folder it is run in; out comes the text of a manifest, which goes through the same
+parser as one that a person wrote: what `--explain` prints is what runs. The folder is read-only, there is no network,
+and the caller's environment stays outside but for a few names.
+"""
+
+from __future__ import annotations
+
+import os
+
+import yaml
+
+from belljar.loader.errors import LoaderError
+from belljar.loader.target import files_outside, name_of, passed_names
+
+from .needs import locate
+
+_EXCLUDED = (".git/", ".hg/", ".svn/")
+_SYSTEM_FOLDERS = ("/bin", "/dev", "/etc", "/home", "/lib", "/proc", "/run", "/sys", "/tmp", "/usr", "/var")  # noqa: S108
+
+
+def derive_manifest(command: tuple[str, ...], folder: str) -> str:
+    """Return a manifest that runs `command` in `folder`.
+
+    Raises:
+        ProgramNotFound, ProgramNotExecutable: the command's program.
+    """
+    program = locate(command[0])
+    manifest: dict[str, object] = {
+        "belljar": 1,
+        "name": name_of(command),
+        "extends": ["minimal"],
+        "programs": [program, "/bin/sh"],
+        "argv": [_quoted(command[0]), *map(_quoted, command[1:])],
+        "environment": {"pass": list(passed_names())},
+    }
+    mounts = _mounts(command, folder)
+    if mounts:
+        manifest["mounts"] = mounts
+    manifest["working_directory"] = folder
+    head = f"# Derived by belljar for: {_one_line(command)}\n# Save it, change it, run it: belljar run app.yaml\n"
+    return head + yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+
+
+def is_shown(folder: str) -> bool:
+    """Say whether a working directory is brought into the enclave: not a home, not a folder of the system."""
+    home = os.path.realpath(os.path.expanduser("~"))
+    place = os.path.realpath(folder)
+    return place not in ("/", home, os.path.dirname(home), *map(os.path.realpath, _SYSTEM_FOLDERS))
+
+
+def _mounts(command: tuple[str, ...], folder: str) -> list[dict[str, object]]:
+    mounts: list[dict[str, object]] = []
+    if is_shown(folder):
+        mounts.append({"type": "hashed", "path": folder, "source": _quoted(folder), "exclude": list(_EXCLUDED)})
+    files = files_outside(command, folder)
+    return mounts + [{"type": "hashed", "path": path, "source": _quoted(path)} for path in files]
+
+
+def _quoted(text: str) -> str:
+    """Return a text that stands for itself in a manifest: no variable."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise LoaderError(f"{text!r} is not UTF-8, and cannot be written in a manifest") from error
+    return text.replace("${", "$${")
+
+
+def _one_line(command: tuple[str, ...]) -> str:
+    return " ".join(command).replace("\n", " ")[:200]

@@ -1,0 +1,233 @@
+"""What a manifest may say, version 1: the one definition that the parser and the published JSON Schema share.
+
+In comes a plain value as YAML gave it; out comes a frozen `Manifest`. Every key may be missing here, because a manifest
+may extend another; what must be there in the end is checked in `parse.py`. Keys that give protection away carry
+`insecure_`. The descriptions are the reference: docs/reference/manifest.md is made from them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+import re
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from . import quantities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MANIFEST_VERSION = 1
+MAX_ID = 65535  # ISVPRODID and ISVSVN of SGX are 16 bits: evidence in that shape must hold them
+
+_NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+
+def _converted(convert: Callable[[object], int]) -> BeforeValidator:
+    def validate(value: object) -> int:
+        try:
+            return convert(value)
+        except ValueError as error:
+            raise PydanticCustomError("quantity", "{message}", {"message": str(error)}) from error
+
+    return BeforeValidator(validate)
+
+
+def _guest_path(value: object) -> object:
+    if isinstance(value, str):
+        if not value.startswith("/") or value != posixpath.normpath(value) or "\0" in value or value.startswith("//"):
+            raise PydanticCustomError(
+                "guest_path", "got {value}, expected an absolute path in the enclave, without . or ..", {"value": value}
+            )
+        if len(value.encode(errors="surrogateescape")) > 4000:
+            raise PydanticCustomError("guest_path", "expected a path of at most 4000 bytes", {})
+    return value
+
+
+def _regular_expression(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise PydanticCustomError(
+                "pattern", "not a regular expression: {problem}", {"problem": str(error)}
+            ) from error
+    return value
+
+
+def _argument_rule(value: object) -> object:
+    if value in ("none", "any") or isinstance(value, dict | ArgumentPattern):
+        return value  # pyright: ignore[reportUnknownVariableType] # a mapping: ArgumentPattern looks at it next
+    raise PydanticCustomError("arguments", "expected none, any, or a mapping with the key pattern", {})
+
+
+Size = Annotated[
+    int,
+    _converted(quantities.size_bytes),
+    WithJsonSchema({"type": ["integer", "string"], "pattern": quantities.SIZE_PATTERN, "examples": ["64MiB"]}),
+]
+Duration = Annotated[
+    int,
+    _converted(quantities.duration_ms),
+    WithJsonSchema({"type": "string", "pattern": quantities.TIME_PATTERN, "examples": ["30s", "2h"]}),
+]
+Cpus = Annotated[
+    int,
+    _converted(quantities.cpu_millis),
+    WithJsonSchema({"type": "number", "minimum": 0.01, "maximum": 4096}),
+]
+GuestPath = Annotated[str, BeforeValidator(_guest_path)]
+Text = Annotated[str, Field(max_length=32 * 1024, pattern=r"^[^\x00]*$")]
+Name = Annotated[str, Field(pattern=_NAME)]
+VariableName = Annotated[str, Field(pattern=_VARIABLE, max_length=200)]
+
+
+class Section(BaseModel):
+    """A mapping of the manifest. Unknown keys are refused, and the closest known one is named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys_only(cls, value: object) -> object:
+        if isinstance(value, dict):
+            _refuse_unknown(
+                [str(key) for key in value],  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+                [field.alias or name for name, field in cls.model_fields.items()],
+            )
+        return value  # pyright: ignore[reportUnknownVariableType] # whatever YAML gave: pydantic looks at it next
+
+
+def _refuse_unknown(keys: list[str], known: list[str]) -> None:
+    for key in keys:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1, 0.5)
+            hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
+            raise PydanticCustomError("unknown_key", "unknown key {key}: {hint}", {"key": key, "hint": hint})
+
+
+class Environment(Section):
+    """What the program finds in its environment; nothing else of the caller's reaches it."""
+
+    set: dict[VariableName, Text] = Field(default={}, description="Variables with the values given here; measured.")
+    pass_: list[VariableName] = Field(
+        default=[],
+        alias="pass",
+        description="Names whose values come from the caller, if it has them; the names are measured, the values not.",
+    )
+
+
+class User(Section):
+    """Whom the program runs as, in the enclave's own numbers; on the host it is never root."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,30}$")] = "user"
+    uid: Annotated[int, Field(ge=0, le=65533)] = 1000
+    gid: Annotated[int, Field(ge=0, le=65533)] = 1000
+    home: GuestPath = "/tmp"  # noqa: S108 - a path in the enclave
+
+
+class HashedMount(Section):
+    """A read-only tree whose every byte is measured."""
+
+    type: Literal["hashed"]
+    path: GuestPath = Field(description="Where in the enclave.")
+    source: Text = Field(description="Directory or file on the host; relative to the manifest.")
+    include: list[Text] | None = Field(
+        default=None, description="Only what matches one of these patterns (.gitignore syntax); everything by default."
+    )
+    exclude: list[Text] = Field(default=[], description="Nothing that matches one of these patterns.")
+
+
+class HostMount(Section):
+    """A folder or file of the host, for untrusted exchange: not measured, not protected."""
+
+    type: Literal["host"]
+    path: GuestPath = Field(description="Where in the enclave.")
+    source: Text = Field(description="Directory or file on the host; relative to the manifest.")
+    writable: bool = Field(default=False, description="Whether the program may change it.")
+    insecure_executable: bool = Field(default=False, description="Whether unmeasured programs may be run from it.")
+
+
+class TmpfsMount(Section):
+    """Scratch space in memory that ends with the enclave."""
+
+    type: Literal["tmpfs"]
+    path: GuestPath = Field(description="Where in the enclave.")
+    size: Size = Field(default=256 << 20, description="Limit of its content.")
+    insecure_executable: bool = Field(default=False, description="Whether programs written here may be run.")
+
+
+Mount = Annotated[HashedMount | HostMount | TmpfsMount, Field(discriminator="type")]
+
+
+class Limits(Section):
+    """Resources the enclave may use."""
+
+    memory: Size | None = Field(default=None, description="All processes and scratch mounts together.")
+    processes: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=1024, description="Processes and threads.")
+    open_files: Annotated[int, Field(ge=16, le=1_048_576)] = Field(default=4096, description="Per process.")
+    cpus: Cpus | None = Field(default=None, description="CPUs' worth of time, such as 1.5.")
+    run_time: Duration | None = Field(default=None, description="After this the enclave is ended, exit code 124.")
+
+
+class SystemCalls(Section):
+    """Changes to the default system call policy (docs/reference/system-calls.md)."""
+
+    insecure_allow: list[Text] = Field(default=[], description="Allowed beyond the default, with any arguments.")
+    deny: list[Text] = Field(default=[], description="Refused although the default allows them.")
+
+
+class Network(Section):
+    """By default an enclave has a loopback interface of its own, and nothing else."""
+
+    insecure_host: bool = Field(default=False, description="Share the host's network: neither isolated nor attested.")
+
+
+class Integrity(Section):
+    """What happens when a host file is not what was measured; the program gets EIO in any case."""
+
+    insecure_continue: bool = Field(default=False, description="Report it, but let the enclave go on.")
+
+
+class ArgumentPattern(Section):
+    """The caller may add arguments that match a pattern."""
+
+    pattern: Annotated[str, BeforeValidator(_regular_expression), Field(max_length=1000)] = Field(
+        description="Python regular expression that each added argument must match as a whole."
+    )
+
+
+class Manifest(Section):
+    """A manifest of an enclave, version 1."""
+
+    belljar: Literal[1] = Field(description="Version of the manifest format.")
+    extends: list[Text] = Field(
+        default=[], description="Manifests this one builds on: files relative to it, or built-in: minimal, python."
+    )
+    name: Name | None = Field(default=None, description="What people call it; also the host name inside.")
+    product_id: Annotated[int, Field(ge=0, le=MAX_ID)] = Field(default=0, description="Your number for the product.")
+    security_version: Annotated[int, Field(ge=0, le=MAX_ID)] = Field(
+        default=0, description="Grows with every fix that matters; newer versions can open what older ones sealed."
+    )
+    programs: list[Text] = Field(
+        default=[],
+        description="Programs of the host to bring in with all they need: libraries, interpreter, standard library.",
+    )
+    argv: Annotated[list[Text], Field(min_length=1)] | None = Field(
+        default=None, description="The program and its arguments."
+    )
+    arguments: Annotated[Literal["none", "any"] | ArgumentPattern, BeforeValidator(_argument_rule)] = Field(
+        default="none", description="Whether a caller may add arguments: none, any, or those that match a pattern."
+    )
+    environment: Environment = Environment()
+    working_directory: GuestPath | None = Field(default=None, description="By default the first hashed mount.")
+    user: User = User()
+    mounts: list[Mount] = Field(default=[], description="What the program sees, besides the programs.")
+    limits: Limits = Limits()
+    system_calls: SystemCalls = SystemCalls()
+    network: Network = Network()
+    integrity: Integrity = Integrity()

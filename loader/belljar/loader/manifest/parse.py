@@ -1,0 +1,191 @@
+"""From a manifest file to a checked `Manifest`: read, fill in variables, validate, merge with what it extends.
+
+In comes a path; out comes a `ParsedManifest`, or a `ManifestError` with every mistake and its place. Reads the manifest
+files and nothing else of the host (but for what variables stand for).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from belljar.loader.errors import LoaderError, ManifestError, Problem
+
+from .merge import merge
+from .model import Manifest
+from .reader import MAX_BYTES, Document, Value, read_document
+from .variables import Variables
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from .reader import Path
+
+MAX_EXTENDS = 8
+BUILT_IN = ("minimal", "python")
+_TAGS = ("hashed", "host", "tmpfs", "ArgumentPattern", "literal['none','any']")  # parts of a place that pydantic adds
+_EXPECTED = {
+    "missing": "this key is missing",
+    "string_type": "expected a text",
+    "int_type": "expected a whole number",
+    "bool_type": "expected true or false",
+    "list_type": "expected a list",
+    "dict_type": "expected a mapping",
+    "model_type": "expected a mapping",
+    "model_attributes_type": "expected a mapping",
+    "union_tag_not_found": "the key type is missing: expected hashed, host or tmpfs",
+    "too_short": "expected at least one entry",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedManifest:
+    """A manifest with everything it extends merged in.
+
+    Attributes:
+        manifest: what it says; sources are absolute.
+        file: path of the outermost file, for messages.
+        files: every file that was read, absolute, built-in ones left out.
+        document: the outermost file as read, for the places of later findings.
+    """
+
+    manifest: Manifest
+    file: str
+    files: tuple[str, ...]
+    document: Document
+
+    def problem(self, path: Path, message: str) -> ManifestError:
+        """Return an error about one place of the outermost file."""
+        return ManifestError([Problem(self.document.place(path), message)])
+
+
+def parse_file(path: str) -> ParsedManifest:
+    """Parse a manifest file and what it extends.
+
+    Raises:
+        ManifestError: the manifest is wrong, at these places.
+        LoaderError: a file cannot be read, or a variable has no value here.
+    """
+    return _finish(path, _read(path), os.path.dirname(os.path.abspath(path)), [os.path.abspath(path)])
+
+
+def parse_text(text: str, *, name: str, folder: str) -> ParsedManifest:
+    """Parse a manifest that is not in a file.
+
+    Args:
+        text: the manifest.
+        name: what to call it in messages.
+        folder: what relative sources are relative to.
+
+    Raises:
+        ManifestError, LoaderError: as `parse_file`.
+    """
+    return _finish(name, text.encode(), folder, [])
+
+
+def _finish(name: str, text: bytes, folder: str, files: list[str]) -> ParsedManifest:
+    document = read_document(text, name)
+    manifest = _with_bases(document, folder, files, depth=0)
+    missing = [key for key in ("name", "argv") if getattr(manifest, key) is None]
+    if missing:
+        raise ManifestError([Problem(document.place(()), f"the key {key} is missing") for key in missing])
+    return ParsedManifest(manifest=manifest, file=name, files=tuple(files), document=document)
+
+
+def _with_bases(document: Document, folder: str, files: list[str], *, depth: int) -> Manifest:
+    manifest = _validate(document, folder)
+    merged: Manifest | None = None
+    for number, name in enumerate(manifest.extends):
+        if depth >= MAX_EXTENDS:
+            message = f"expected at most {MAX_EXTENDS} manifests on top of each other: do two extend each other?"
+            raise ManifestError([Problem(document.place(("extends", number)), message)])
+        base = _base(name, document, folder, files, number, depth)
+        merged = base if merged is None else merge(merged, base)
+    return manifest if merged is None else merge(merged, manifest)
+
+
+def _base(name: str, document: Document, folder: str, files: list[str], number: int, depth: int) -> Manifest:
+    if name in BUILT_IN:
+        text = resources.files("belljar.loader.manifest").joinpath("bases", f"{name}.yaml").read_bytes()
+        return _with_bases(read_document(text, f"built-in {name}"), folder, files, depth=depth + 1)
+    path = os.path.normpath(os.path.join(folder, name))
+    if not os.path.isfile(path):
+        close = difflib.get_close_matches(name, BUILT_IN, 1, 0.5)
+        hint = f"did you mean {close[0]}?" if close else f"built-in are {', '.join(BUILT_IN)}"
+        raise ManifestError([Problem(document.place(("extends", number)), f"no manifest {path}: {hint}")])
+    files.append(path)
+    return _with_bases(read_document(_read(path), path), os.path.dirname(path), files, depth=depth + 1)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise LoaderError(f"{path}: cannot read the manifest: {error.strerror}") from error
+
+
+def _validate(document: Document, folder: str) -> Manifest:
+    value = _filled_in(document, document.value, (), Variables(folder))
+    try:
+        manifest = Manifest.model_validate(value)
+    except ValidationError as error:
+        raise ManifestError([_problem(document, details) for details in error.errors()]) from error
+    mounts = [
+        mount if mount.type == "tmpfs" else mount.model_copy(update={"source": _absolute(folder, mount.source)})
+        for mount in manifest.mounts
+    ]
+    return manifest.model_copy(update={"mounts": mounts} if mounts else {})
+
+
+def _absolute(folder: str, source: str) -> str:
+    return os.path.normpath(os.path.join(folder, os.path.expanduser(source)))
+
+
+def _filled_in(document: Document, value: Value, path: Path, variables: Variables) -> Value:
+    if isinstance(value, dict):
+        return {key: _filled_in(document, item, (*path, key), variables) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled_in(document, item, (*path, number), variables) for number, item in enumerate(value)]
+    if isinstance(value, str) and "${" in value:
+        try:
+            return variables.expand(value)
+        except LoaderError as error:
+            raise ManifestError([Problem(document.place(path), str(error))], hint=error.hint) from error
+    return value
+
+
+def _problem(document: Document, details: ErrorDetails) -> Problem:
+    """Say one of pydantic's errors in our words, with its place in the file."""
+    path: Path = tuple(part for part in details["loc"] if part not in _TAGS)
+    context = details.get("ctx", {})
+    if details["type"] == "unknown_key":
+        place = document.key_place((*path, str(context["key"])))
+        within = ".".join(map(str, path))
+        return Problem(place, details["msg"] + (f" (in {within})" if within else ""))
+    return Problem(document.place(path), f"{'.'.join(map(str, path)) or 'manifest'}: {_message(details)}")
+
+
+def _message(details: ErrorDetails) -> str:
+    expected = _EXPECTED.get(details["type"])
+    if details["type"] == "literal_error":
+        expected = f"expected {details.get('ctx', {}).get('expected')}"
+    if expected is None:
+        return details["msg"][:1].lower() + details["msg"][1:]
+    whole = details["type"] in ("missing", "union_tag_not_found")
+    return expected if whole else f"{expected}, got {_shown(details['input'])}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return f"the text {value[:60]!r}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "nothing"
+    return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else f"the number {value}"

@@ -1,0 +1,108 @@
+"""Measure a resolved manifest: hash its trees, write their indexes, make the canonical manifest and its digest.
+
+In comes a `Resolved` and the cache folder; out comes a `Measured`. Clauses: IEEE 2952 5.1.2 b, 7.2.3 a b c f.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from belljar.attestation.measurement import Measurement, NotCanonical, measure
+from belljar.fs.measuring import DigestCache, MeasuredTree, Progress, measure_tree
+from belljar.libos.policy import SyscallPolicy, UnknownSyscall, check_names, make_policy
+
+from . import cache
+from .canonical import canonical_members
+from .errors import LoaderError, ManifestError, Problem
+from .find import find_program
+
+if TYPE_CHECKING:
+    from .resolve import Resolved, TreeSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """A hashed mount with its index."""
+
+    where: TreeSource
+    measured: MeasuredTree
+    index_path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """An enclave that could run: what it is made of, and its identity.
+
+    Attributes:
+        resolved: what was decided.
+        trees: hashed mounts with their indexes, in the order of their paths.
+        executable: guest path of the program.
+        policy: which system calls it may make.
+        canonical: the bytes that are measured.
+        measurement: their digest.
+    """
+
+    resolved: Resolved
+    trees: tuple[Tree, ...]
+    executable: str
+    policy: SyscallPolicy
+    canonical: bytes
+    measurement: Measurement
+
+
+def measure_manifest(resolved: Resolved, folder: str, progress: Progress | None = None) -> Measured:
+    """Measure an enclave.
+
+    Raises:
+        belljar.fs.measuring.SourceError: something cannot be read.
+        ManifestError: a system call is unknown, or a text has no canonical form.
+        ProgramNotFound, ProgramNotExecutable: the program is not in the enclave.
+    """
+    policy = _policy(resolved)
+    with DigestCache(cache.digests_path(folder)) as digests:
+        trees = tuple(_measure(tree, digests, folder, progress) for tree in sorted(resolved.trees, key=_by_path))
+    executable = find_program(resolved, trees)
+    try:
+        canonical, measurement = measure(canonical_members(resolved, trees, executable, policy))
+    except NotCanonical as error:
+        place = resolved.parsed.document.place(())
+        raise ManifestError([Problem(place, f"cannot be measured: {error}")]) from error
+    return Measured(
+        resolved=resolved,
+        trees=trees,
+        executable=executable,
+        policy=policy,
+        canonical=canonical,
+        measurement=measurement,
+    )
+
+
+def _by_path(tree: TreeSource) -> str:
+    return tree.path
+
+
+def _measure(tree: TreeSource, digests: DigestCache, folder: str, progress: Progress | None) -> Tree:
+    measured = measure_tree(os.fsencode(tree.source), tree.selection, digests, progress)
+    path = cache.index_path(folder, measured.index.digest)
+    try:
+        cache.write_whole(path, measured.index.content)
+    except OSError as error:
+        raise LoaderError(f"{path}: cannot write an index: {error.strerror}", hint="set XDG_CACHE_HOME") from error
+    return Tree(where=tree, measured=measured, index_path=path)
+
+
+def _policy(resolved: Resolved) -> SyscallPolicy:
+    calls = resolved.manifest.system_calls
+    for key, names in (("insecure_allow", calls.insecure_allow), ("deny", calls.deny)):
+        for number, name in enumerate(names):
+            try:
+                check_names((name,))
+            except UnknownSyscall as error:
+                raise resolved.parsed.problem(("system_calls", key, number), str(error)) from error
+    return make_policy(
+        allow=tuple(calls.insecure_allow),
+        deny=tuple(calls.deny),
+        forbid_setuid_files=any(mount.writable for mount in resolved.host),
+    )

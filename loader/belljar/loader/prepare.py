@@ -1,0 +1,162 @@
+"""Make a launch record: everything slow about a run, done once.
+
+In comes what is to be run (a manifest file or a command); out comes a `Record`, saved in the cache. `belljar run` calls
+this in a process of its own, so that the process that becomes the supervisor stays small and never parsed anything.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from belljar.fs.measuring import stamp
+from belljar.libos.enclave import (
+    EnclaveSpec,
+    GuestUser,
+    HashedMount,
+    HostMount,
+    Limits,
+    ScratchMount,
+)
+from belljar.libos.policy import compile_policy
+
+from . import cache
+from .derive.command import derive_manifest, is_shown
+from .manifest.parse import ParsedManifest, parse_file, parse_text
+from .measure import Measured, measure_manifest
+from .record import Record, encode
+from .resolve import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from belljar.fs.measuring import Progress, Stamp
+
+    from .target import Target
+
+_EVERY_FILE = 512  # trees up to so many files are compared file by file at every start
+_SCRATCH_MODE = 0o1777
+_DEPENDS_ON = ("PATH", "HOME", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONUSERBASE")
+
+
+def parse_target(target: Target) -> ParsedManifest:
+    """Return the manifest of a target: its file, or one derived for its command.
+
+    Raises:
+        ManifestError, ProgramNotFound, ProgramNotExecutable, LoaderError.
+    """
+    if target.manifest is not None:
+        return parse_file(target.manifest)
+    text = derive_manifest(target.command, target.folder)
+    return parse_text(text, name="derived manifest", folder=target.folder)
+
+
+def measure_target(target: Target, progress: Progress | None = None) -> Measured:
+    """Parse, resolve and measure a target."""
+    return measure_manifest(resolve(parse_target(target)), cache.cache_folder(), progress)
+
+
+def prepare(target: Target, progress: Progress | None = None) -> Record:
+    """Make the record of a target and save it.
+
+    Raises:
+        Everything that parsing, resolving and measuring raise; SandboxUnavailable without libseccomp.
+    """
+    started = time.time_ns()
+    measured = measure_target(target, progress)
+    record = Record(
+        key=target.key(),
+        prepared_ns=started,
+        inputs=tuple(_inputs(measured)),
+        environment=tuple((name, os.environ.get(name)) for name in _DEPENDS_ON),
+        spec=_spec(measured),
+        passed=tuple(measured.resolved.manifest.environment.pass_),
+        arguments=_arguments(measured),
+        canonical=_around_argv(measured),
+        notes=_notes(target),
+    )
+    try:
+        cache.write_whole(cache.record_path(cache.cache_folder(), record.key), encode(record))
+    except OSError:  # full or read-only: this run has its record, the next one makes it again
+        pass
+    return record
+
+
+def _spec(measured: Measured) -> EnclaveSpec:
+    resolved, manifest = measured.resolved, measured.resolved.manifest
+    limits = manifest.limits
+    return EnclaveSpec(
+        name=manifest.name or "",
+        measurement=bytes(measured.measurement),
+        executable=measured.executable,
+        argv=tuple(manifest.argv or ()),
+        environment=tuple(sorted(resolved.environment.items())),
+        working_directory=resolved.working_directory,
+        user=GuestUser(uid=manifest.user.uid, gid=manifest.user.gid, name=manifest.user.name, home=manifest.user.home),
+        hashed=tuple(
+            HashedMount(
+                path=tree.where.path,
+                source=tree.where.source,
+                index_path=tree.index_path,
+                index_digest=tree.measured.index.digest,
+            )
+            for tree in measured.trees
+        ),
+        host=tuple(
+            HostMount(path=m.path, source=m.source, writable=m.writable, executable=m.insecure_executable)
+            for m in resolved.host
+        ),
+        scratch=tuple(
+            ScratchMount(path=m.path, size_bytes=m.size, mode=_SCRATCH_MODE, executable=m.insecure_executable)
+            for m in resolved.scratch
+        ),
+        limits=Limits(
+            memory_bytes=limits.memory,
+            processes=limits.processes,
+            open_files=limits.open_files,
+            cpu_millis=limits.cpus,
+            run_time_ms=limits.run_time,
+        ),
+        filters=compile_policy(measured.policy),
+        host_network=manifest.network.insecure_host,
+        stop_on_violation=not manifest.integrity.insecure_continue,
+    )
+
+
+def _inputs(measured: Measured) -> Iterator[tuple[str, Stamp]]:
+    """Yield what must be unchanged for the record to hold: folders, programs, manifests, files of small trees."""
+    resolved = measured.resolved
+    for name in (*resolved.parsed.files, *sorted(resolved.needs.inputs)):
+        yield name, stamp(os.lstat(name))
+    for tree in measured.trees:
+        below = _joiner(tree.where.source)
+        for path, listed in tree.measured.listed:
+            yield below(path), listed
+        if len(tree.measured.files) <= _EVERY_FILE:
+            for path, known in tree.measured.files:
+                yield below(path), known
+
+
+def _joiner(source: str) -> Callable[[bytes], str]:
+    return lambda path: os.path.join(source, os.fsdecode(path)) if path else source
+
+
+def _arguments(measured: Measured) -> tuple[str, str]:
+    rule = measured.resolved.manifest.arguments
+    return (rule, "") if isinstance(rule, str) else ("pattern", rule.pattern)
+
+
+def _around_argv(measured: Measured) -> tuple[bytes, bytes]:
+    """Split the canonical manifest around its argv, so that a derived one can be measured for other arguments."""
+    from belljar.attestation.measurement import canonical_bytes
+
+    argv = canonical_bytes([*(measured.resolved.manifest.argv or [])])
+    head, _, tail = measured.canonical.partition(b'"argv":' + argv)
+    return head + b'"argv":', tail
+
+
+def _notes(target: Target) -> tuple[str, ...]:
+    if target.manifest is not None or is_shown(target.folder):
+        return ()
+    return (f"the working directory {target.folder} is a home or system folder, so it was not brought in",)

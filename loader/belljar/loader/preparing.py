@@ -1,0 +1,60 @@
+"""Prepare a run in a process of its own, with a progress bar: `python -m belljar.loader.preparing FD WORDS…`.
+
+The caller's side (`prepare_elsewhere`) is hot; the other side imports whatever it needs. What it makes comes back
+through a pipe, so it works where no cache can be written; what it has to say goes to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .target import Target
+
+
+def prepare_elsewhere(target: Target) -> tuple[bytes, int]:
+    """Return (encoded record, 0), or (whatever, exit code) if the other process failed and said why."""
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    words = [target.manifest] if target.manifest is not None else ["--", *target.command]
+    # -P: the folder we stand in must not be able to bring modules of its own.
+    command = [sys.executable, "-P", "-m", __spec__.name, str(writer), *words]
+    quiet = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, 2, 1)]
+    try:
+        pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=quiet)
+        os.close(writer)
+        parts: list[bytes] = []
+        while part := os.read(reader, 1 << 20):
+            parts.append(part)
+    finally:
+        os.close(reader)
+    return b"".join(parts), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def main(words: list[str]) -> int:
+    """Make a record and write it to the descriptor in the first word."""
+    from . import report
+    from .commands.errors import loader_errors
+    from .commands.progress import hashing_progress
+    from .errors import LoaderError
+    from .prepare import prepare
+    from .record import encode
+    from .target import parse_words
+
+    try:
+        with loader_errors(), hashing_progress() as progress:
+            record = prepare(parse_words(words[1:]), progress)
+    except LoaderError as error:
+        report.error(str(error), error.hint)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    with os.fdopen(int(words[0]), "wb") as pipe:
+        pipe.write(encode(record))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

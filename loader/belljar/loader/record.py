@@ -1,0 +1,128 @@
+"""A launch record: everything a run needs, made once by `prepare.py`, read by every later run in a millisecond.
+
+In comes what was resolved and measured; out come bytes, and back. A record says on which host files and environment it
+depends; a run first looks whether those are as they were. What it does not look at, because the last runs did not use
+it, is still verified by content when it is served, so a stale record can stop an enclave but never change one.
+Hot: marshal and nothing else.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+from binascii import crc32
+
+from belljar.libos.enclave import (
+    EnclaveSpec,
+    GuestUser,
+    HashedMount,
+    HostMount,
+    Limits,
+    ScratchMount,
+    Value,
+)
+
+VERSION = 1
+RACY_NS = 2_000_000_000  # as belljar.fs.measuring: younger stamps do not prove that nothing changed
+MAX_USED = 4000
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Stamp = tuple[int, int, int, int, int]
+    Plain = None | bool | int | str | bytes | Value | list["Plain"] | tuple["Plain", ...]
+
+
+class StaleRecord(Exception):
+    """A record is damaged, of another version, or something it depends on has changed."""
+
+
+class Record(Value):
+    """What a run needs.
+
+    Attributes:
+        key: what was asked for.
+        prepared_ns: when, before anything was looked at.
+        inputs: (host path, its stamp without following links): directories, programs, manifests, used files.
+        environment: (name, value or None) of the caller's variables that the result depends on.
+        spec: the enclave; its argv is the manifest's.
+        passed: names of environment variables that come from the caller.
+        arguments: "none", "any" or a regular expression for what a caller adds.
+        canonical: canonical manifest before and after its argv; together with it they are what is measured.
+        notes: what to tell a person when the run fails.
+    """
+
+    key: tuple[object, ...]
+    prepared_ns: int
+    inputs: tuple[tuple[str, Stamp], ...]
+    environment: tuple[tuple[str, str | None], ...]
+    spec: EnclaveSpec
+    passed: tuple[str, ...]
+    arguments: tuple[str, str]
+    canonical: tuple[bytes, bytes]
+    notes: tuple[str, ...]
+
+
+_KINDS: dict[str, type[Value]] = {
+    kind.__name__: kind for kind in (EnclaveSpec, GuestUser, HashedMount, HostMount, Limits, Record, ScratchMount)
+}
+
+
+def encode(record: Record) -> bytes:
+    """Return the bytes of a record."""
+    body = marshal.dumps([VERSION, _plain(record)])
+    return crc32(body).to_bytes(4, "little") + body
+
+
+def _plain(value: object) -> object:
+    """Return a value as marshal takes it: our values become lists, which nothing else in a record is."""
+    if isinstance(value, Value):
+        return [type(value).__name__, *map(_plain, value.fields())]
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))  # pyright: ignore[reportUnknownArgumentType] # any part is an object
+    return value
+
+
+def decode(content: bytes, key: tuple[object, ...]) -> Record:
+    """Return the record in `content`.
+
+    Raises:
+        StaleRecord: it is damaged, or made by another version or for another key.
+    """
+    if crc32(content[4:]) != int.from_bytes(content[:4], "little"):  # marshal must not see damaged bytes
+        raise StaleRecord
+    try:
+        version, plain = marshal.loads(content[4:])  # noqa: S302 - our own file in a folder only we can write
+        record = _value(plain) if version == VERSION else None
+    except (ValueError, TypeError, EOFError, KeyError) as error:
+        raise StaleRecord from error
+    if not isinstance(record, Record) or record.key != key:
+        raise StaleRecord
+    return record
+
+
+def _value(plain: Plain) -> Plain:
+    if isinstance(plain, list):
+        name, *fields = plain
+        return _KINDS[str(name)].from_fields(map(_value, fields))
+    return tuple(map(_value, plain)) if isinstance(plain, tuple) else plain
+
+
+def check(record: Record) -> None:
+    """Look whether what a record depends on is as it was.
+
+    Raises:
+        StaleRecord: something changed, or changed so shortly before that nobody can tell.
+    """
+    environ = os.environ
+    for name, value in record.environment:
+        if environ.get(name) != value:
+            raise StaleRecord(name)
+    youngest = record.prepared_ns - RACY_NS
+    for path, known in record.inputs:
+        try:
+            status = os.lstat(path)
+        except OSError as error:
+            raise StaleRecord(path) from error
+        found = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if found != known or status.st_ctime_ns >= youngest:
+            raise StaleRecord(path)

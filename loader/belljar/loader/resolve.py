@@ -1,0 +1,137 @@
+"""From a parsed manifest to what is measured: programs become files, defaults become values, mounts are put in order.
+
+In comes a `ParsedManifest`; out comes a `Resolved`, in which nothing depends any more on who asks. Looks at the host
+(where programs and their libraries are), reads no content.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from belljar.fs.measuring import Selection
+
+from .derive.needs import Needs, find_needs
+from .errors import ManifestError, Problem
+from .manifest.model import HashedMount, HostMount, Manifest, TmpfsMount
+
+if TYPE_CHECKING:
+    from .manifest.parse import ParsedManifest
+
+_STANDARD_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeSource:
+    """A hashed mount that is to be measured."""
+
+    path: str
+    source: str
+    selection: Selection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A manifest with everything decided but the digests.
+
+    Attributes:
+        parsed: the manifest it comes from.
+        trees: hashed mounts, the programs' own first.
+        host: mounts of the host.
+        scratch: tmpfs mounts.
+        environment: set variables, PATH added if the manifest has none.
+        working_directory: guest path.
+        needs: what the programs need.
+    """
+
+    parsed: ParsedManifest
+    trees: tuple[TreeSource, ...]
+    host: tuple[HostMount, ...]
+    scratch: tuple[TmpfsMount, ...]
+    environment: dict[str, str]
+    working_directory: str
+    needs: Needs
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest with what it extends."""
+        return self.parsed.manifest
+
+
+def resolve(parsed: ParsedManifest) -> Resolved:
+    """Decide everything that can be decided without reading content.
+
+    Raises:
+        ManifestError: mounts are in conflict.
+        ProgramNotFound, ProgramNotExecutable: a program.
+    """
+    manifest = parsed.manifest
+    _refuse_twice(parsed)
+    needs = find_needs(manifest.programs)
+    hashed = [mount for mount in manifest.mounts if isinstance(mount, HashedMount)]
+    trees = [*_program_trees(parsed, needs, {mount.path for mount in hashed}), *map(_tree, hashed)]
+    return Resolved(
+        parsed=parsed,
+        trees=tuple(_without_hidden(tree, trees) for tree in trees),
+        host=tuple(mount for mount in manifest.mounts if isinstance(mount, HostMount)),
+        scratch=tuple(mount for mount in manifest.mounts if isinstance(mount, TmpfsMount)),
+        environment=_environment(manifest, needs),
+        working_directory=manifest.working_directory or (hashed[0].path if hashed else "/"),
+        needs=needs,
+    )
+
+
+def _refuse_twice(parsed: ParsedManifest) -> None:
+    seen: set[str] = set()
+    for number, mount in enumerate(parsed.manifest.mounts):
+        if mount.path in seen:
+            raise parsed.problem(("mounts", number, "path"), f"two mounts at {mount.path}")
+        seen.add(mount.path)
+
+
+def _program_trees(parsed: ParsedManifest, needs: Needs, taken: set[str]) -> list[TreeSource]:
+    if not needs.files:
+        return []
+    if "/" in taken:
+        place = parsed.document.place(("mounts",))
+        raise ManifestError(
+            [Problem(place, "a mount at / and programs: expected one of them")],
+            hint="bring the programs in with the tree, or mount the tree elsewhere",
+        )
+    exact = tuple(os.fsencode(path[1:]) for path in sorted(needs.files) if not needs.covers(path))
+    trees = [TreeSource(path="/", source="/", selection=Selection(exact=exact))]
+    # A folder that the manifest mounts itself is the manifest's to decide about.
+    folders = [folder for folder in sorted(needs.folders) if folder not in taken]
+    return trees + [TreeSource(path=folder, source=folder, selection=Selection()) for folder in folders]
+
+
+def _tree(mount: HashedMount) -> TreeSource:
+    include = None if mount.include is None else tuple(mount.include)
+    selection = Selection(include=include, exclude=tuple(mount.exclude))
+    return TreeSource(path=mount.path, source=mount.source, selection=selection)
+
+
+def _without_hidden(tree: TreeSource, trees: list[TreeSource]) -> TreeSource:
+    """Leave out of a tree what other trees cover in the guest: nobody could read it."""
+    if tree.selection.exact is not None:
+        return tree
+    above = tree.path.rstrip("/") + "/"
+    hidden = tuple(f"/{_escaped(other.path.removeprefix(above))}" for other in trees if other.path.startswith(above))
+    if not hidden:
+        return tree
+    selection = Selection(include=tree.selection.include, exclude=(*tree.selection.exclude, *hidden))
+    return TreeSource(path=tree.path, source=tree.source, selection=selection)
+
+
+def _escaped(path: str) -> str:
+    """Return a path as a .gitignore pattern that matches nothing else."""
+    return "".join(f"\\{c}" if c in "*?[]!#\\ " else c for c in path)
+
+
+def _environment(manifest: Manifest, needs: Needs) -> dict[str, str]:
+    variables = dict(manifest.environment.set)
+    if "PATH" not in variables and "PATH" not in manifest.environment.pass_:
+        own = [os.path.dirname(path) for path in needs.programs.values()]
+        variables["PATH"] = ":".join(dict.fromkeys((*own, *_STANDARD_PATH)))
+    return variables

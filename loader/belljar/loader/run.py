@@ -1,0 +1,142 @@
+"""`belljar run`: find or make the launch record, build the enclave, exit as its program did (IEEE 2952 5.1.3, B d).
+
+Hot: the way from `execve` of belljar to the first byte of the guest. What is slow happens in `preparing.py`, in a
+process of its own, when there is no record that holds.
+"""
+
+from __future__ import annotations
+
+import os
+
+from belljar.libos.enclave import EnclaveSpec, LibosError, Outcome, ProgramNotStarted, plan_here, run_enclave
+
+from . import cache, report
+from .errors import LoaderError, ProgramNotExecutable, ProgramNotFound, UsageError
+from .record import Record, StaleRecord, check, decode
+from .target import Target, parse_words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .options import Parsed
+
+_ENOENT = 2
+_ENOTDIR = 20
+
+
+def main(parsed: Parsed) -> int:
+    """Run a program in an enclave; see `cli.py` for the options.
+
+    Raises:
+        LoaderError: nothing was run.
+    """
+    target = parse_words(parsed.words)
+    if parsed.has("explain"):
+        from .commands.explain import print_manifest
+
+        return print_manifest(target)
+    record = None if parsed.has("fresh") else _remembered(target)
+    if record is None:
+        record = _prepared(target)
+    spec = _complete(record, target)
+    if parsed.has("dry-run"):
+        print(plan_here(spec).describe())  # noqa: T201 - the result
+        return 0
+    if parsed.has("verbose"):
+        report.note(f"measurement sha256:{spec.measurement.hex()}")
+    return _run(spec, record, verbose=parsed.has("verbose"))
+
+
+def _run(spec: EnclaveSpec, record: Record, *, verbose: bool) -> int:
+    from belljar.fs.serving import FsError
+
+    try:
+        outcome = run_enclave(spec)
+    except ProgramNotStarted as error:
+        kind = ProgramNotFound if error.code in (_ENOENT, _ENOTDIR) else ProgramNotExecutable
+        raise kind(f"{spec.executable}: cannot be executed in the enclave: {error}") from error
+    except (LibosError, FsError) as error:
+        raise LoaderError(str(error), hint=error.hint) from error
+    _report(outcome, record, verbose=verbose)
+    return outcome.exit_code
+
+
+def _report(outcome: Outcome, record: Record, *, verbose: bool) -> None:
+    for note in outcome.notes:
+        report.error(note)
+    if outcome.exit_code:
+        for note in record.notes:
+            report.note(f"note: {note}")
+    if verbose:
+        signal = "" if outcome.signal is None else f", signal {outcome.signal}"
+        report.note(f"ended: {outcome.reason}{signal}, exit code {outcome.exit_code}")
+
+
+def _remembered(target: Target) -> Record | None:
+    """Return the record of earlier runs, if it still holds."""
+    key = target.key()
+    try:
+        descriptor = os.open(cache.record_path(cache.cache_folder(), key), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        record = decode(os.read(descriptor, os.fstat(descriptor).st_size), key)
+        check(record)
+    except StaleRecord:
+        return None
+    finally:
+        os.close(descriptor)
+    return record if all(os.path.exists(mount.index_path) for mount in record.spec.hashed) else None
+
+
+def _prepared(target: Target) -> Record:
+    """Have the record made by a process of its own, and return it.
+
+    Raises:
+        SystemExit: it failed, and has said why.
+    """
+    from .preparing import prepare_elsewhere
+
+    content, exit_code = prepare_elsewhere(target)
+    if exit_code:
+        raise SystemExit(exit_code)
+    try:
+        return decode(content, target.key())
+    except StaleRecord as error:
+        raise LoaderError("the launch record came out damaged") from error
+
+
+def _complete(record: Record, target: Target) -> EnclaveSpec:
+    """Fill in what this caller brings: arguments, and the values of variables that pass."""
+    spec = record.spec
+    if target.manifest is None:
+        if target.command != spec.argv:
+            spec = spec.replace(argv=target.command, measurement=_measure(record, target.command))
+    elif target.extra:
+        _check_arguments(record.arguments, target.extra)
+        spec = spec.replace(argv=(*spec.argv, *target.extra))
+    passed = tuple((name, os.environ[name]) for name in record.passed if name in os.environ)
+    return spec.replace(environment=(*spec.environment, *passed)) if passed else spec
+
+
+def _measure(record: Record, argv: tuple[str, ...]) -> bytes:
+    """Return the measurement of a derived manifest with another argv: the one part that the record leaves open."""
+    import hashlib
+
+    from belljar.attestation.measurement import canonical_bytes
+
+    head, tail = record.canonical
+    return hashlib.sha256(head + canonical_bytes([*argv]) + tail).digest()
+
+
+def _check_arguments(rule: tuple[str, str], extra: tuple[str, ...]) -> None:
+    kind, pattern = rule
+    if kind == "none":
+        raise UsageError(
+            f"the manifest takes no arguments, got {' '.join(extra)}", hint="allow them in the manifest: arguments: any"
+        )
+    if kind == "pattern":
+        import re
+
+        for argument in extra:
+            if re.fullmatch(pattern, argument) is None:
+                raise UsageError(f"argument {argument!r} does not match the manifest's pattern {pattern}")

@@ -1,0 +1,106 @@
+"""What a person asked to run: a manifest file, a script, or a command. Hot: no import that costs."""
+
+from __future__ import annotations
+
+import os
+
+from belljar.libos.enclave import Value
+
+from .errors import LoaderError, UsageError
+
+_MANIFESTS = (".yaml", ".yml")
+_SCRIPT = ".py"
+_PASSED = ("TERM", "COLORTERM", "NO_COLOR", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "COLUMNS", "LINES")
+_PASSED_PYTHON = ("PYTHONPATH", "PYTHONHOME", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONHASHSEED", "PYTHONWARNINGS")
+_MAX_NAME = 40
+
+
+class Target(Value):
+    """What is to be run.
+
+    Attributes:
+        manifest: absolute path of a manifest file, or None.
+        command: the command without a manifest; empty otherwise.
+        folder: the working directory of the caller.
+        extra: arguments that the caller adds to the argv of the manifest.
+    """
+
+    manifest: str | None
+    command: tuple[str, ...]
+    folder: str
+    extra: tuple[str, ...]
+
+    def key(self) -> tuple[object, ...]:
+        """Return what a launch record is kept under.
+
+        Of a command only its program and the files it names are in it: a run fills other arguments in, and measures
+        them (`run.py`).
+        """
+        if self.manifest is not None:
+            return ("manifest", self.manifest)
+        return (
+            "command",
+            self.folder,
+            self.command[0],
+            name_of(self.command),
+            passed_names(),
+            files_outside(self.command, self.folder),
+        )
+
+
+def parse_words(words: list[str]) -> Target:
+    """Return what the words of a command line ask for: `-- COMMAND…`, `SCRIPT.py …` or `MANIFEST.yaml [--] …`.
+
+    Raises:
+        UsageError: there is nothing to run.
+    """
+    try:
+        folder = os.getcwd()
+    except OSError as error:
+        raise LoaderError(f"the working directory cannot be used: {error.strerror}") from error
+    if words[:1] == ["--"] and len(words) > 1:
+        return Target(manifest=None, command=tuple(words[1:]), folder=folder, extra=())
+    if not words or words == ["--"]:
+        hint = "belljar run -- python3 app.py, belljar run app.py, or belljar run app.yaml"
+        raise UsageError("nothing to run", hint=hint)
+    first, rest = words[0], words[1:]
+    if first.endswith(_MANIFESTS):
+        path = os.path.normpath(os.path.join(folder, first))
+        extra = rest[1:] if rest[:1] == ["--"] else rest
+        return Target(manifest=path, command=(), folder=folder, extra=tuple(extra))
+    if first.endswith(_SCRIPT):
+        if not os.path.isfile(os.path.join(folder, first)):
+            raise UsageError(f"{first}: no such script")
+        return Target(manifest=None, command=(_interpreter(), first, *rest), folder=folder, extra=())
+    raise UsageError(f"{first}: neither a manifest nor a Python script", hint=f"belljar run -- {' '.join(words)}")
+
+
+def _interpreter() -> str:
+    """Return the interpreter for a script: of the active virtual environment, else of PATH."""
+    environment = os.environ.get("VIRTUAL_ENV")
+    candidate = os.path.join(environment, "bin", "python") if environment else ""
+    return candidate if candidate and os.access(candidate, os.X_OK) else "python3"
+
+
+def passed_names() -> tuple[str, ...]:
+    """Return the names of the caller's variables that a derived manifest lets through, if they are set."""
+    return tuple(name for name in (*_PASSED, *_PASSED_PYTHON) if name in os.environ)
+
+
+def name_of(command: tuple[str, ...]) -> str:
+    """Return what to call the enclave: the script if there is one, else the program."""
+    script = next((word for word in command[1:] if word.endswith(_SCRIPT) and not word.startswith("-")), command[0])
+    stem = os.path.splitext(os.path.basename(script))[0].lower()
+    plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in stem)[:_MAX_NAME]
+    return plain.strip("-") or "enclave"
+
+
+def files_outside(command: tuple[str, ...], folder: str) -> tuple[str, ...]:
+    """Return arguments that name existing files outside of the working directory: scripts and inputs."""
+    found: list[str] = []
+    below = folder.rstrip("/") + "/"
+    for word in command[1:]:
+        path = os.path.normpath(os.path.join(folder, word)) if "/" in word else ""
+        if path and not path.startswith(below) and os.path.isfile(path):
+            found.append(path)
+    return tuple(dict.fromkeys(found))
