@@ -13,11 +13,18 @@ from .outcome import (
     EXIT_NOT_EXECUTABLE,
     EXIT_NOT_FOUND,
     Outcome,
+    Run,
 )
 from .plan.build import Host, Plan, plan_enclave
 from .spec import EnclaveSpec, GuestUser, HashedMount, HostMount, Limits, ScratchMount
 from .supervisor.terminal import CallerTerminal, terminals
 from .values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from belljar.fs.serving import Warmup
+
+_COLD: Warmup = ((), (), ())
 
 __all__ = [
     "EXIT_BELLJAR_FAILED",
@@ -33,6 +40,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "ProgramNotStarted",
+    "Run",
     "SandboxUnavailable",
     "ScratchMount",
     "Value",
@@ -42,8 +50,9 @@ __all__ = [
 ]
 
 
-def plan_here(spec: EnclaveSpec, *, cpus_by_affinity: int | None = None) -> Plan:
+def plan_here(spec: EnclaveSpec, warmup: Warmup = _COLD, *, cpus_by_affinity: int | None = None) -> Plan:
     """Return the steps that would build `spec` on this machine, by this user."""
+    cpus = sorted(os.sched_getaffinity(0))
     return plan_enclave(
         spec,
         Host(
@@ -53,20 +62,25 @@ def plan_here(spec: EnclaveSpec, *, cpus_by_affinity: int | None = None) -> Plan
             supervisor_pid=os.getpid(),
             terminals=terminals(),
             cpus_by_affinity=cpus_by_affinity,
+            setup_cpu=cpus[os.getpid() % len(cpus)],
         ),
+        warmup,
     )
 
 
-def run_enclave(spec: EnclaveSpec) -> Outcome:
+def run_enclave(spec: EnclaveSpec, warmup: Warmup = _COLD) -> Run:
     """Build the enclave, run its program to the end, and leave nothing behind.
 
     The process must have one thread. Standard descriptors are the program's: terminals through one of its own, anything
     else as it is.
 
+    Args:
+        spec: what the enclave shall be.
+        warmup: what an earlier run of the same trees used.
+
     Raises:
         SandboxUnavailable: the enclave could not be built; the program never ran.
         ProgramNotStarted: the program could not be executed.
-        belljar.fs.serving.FsError: an index is not the measured one.
     """
     from .limits.cgroups import CPU, Cgroups
     from .supervisor.lifetime import Lifetime
@@ -75,6 +89,6 @@ def run_enclave(spec: EnclaveSpec) -> Outcome:
     cgroups.create(f"{os.getpid()}", spec.limits)
     cpu_millis = spec.limits.cpu_millis
     by_affinity = -(-cpu_millis // 1000) if cpu_millis is not None and CPU not in cgroups.enforced else None
-    plan = plan_here(spec, cpus_by_affinity=by_affinity)
+    plan = plan_here(spec, warmup, cpus_by_affinity=by_affinity)
     terminal = CallerTerminal(terminals()) if terminals() else None
-    return Lifetime(spec, plan, cgroups, terminal).run()
+    return Lifetime(spec, plan, warmup, cgroups, terminal).run()

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from .values import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from belljar.fs.serving import Warmup
+
 EXIT_TIME_LIMIT = 124
 EXIT_BELLJAR_FAILED = 125
 EXIT_NOT_EXECUTABLE = 126
@@ -28,6 +32,20 @@ class Outcome(Value):
     exit_code: int
     signal: int | None = None
     notes: tuple[str, ...] = ()
+
+
+class Run(Value):
+    """What there is to know about a run when it is over.
+
+    Attributes:
+        outcome: how it ended.
+        warmup: what it used of its tree; asking for that first makes the next run start faster.
+        opened: host path -> stamp (as `belljar.fs.measuring.Stamp`) of every hashed file that was read.
+    """
+
+    outcome: Outcome
+    warmup: Warmup
+    opened: dict[str, tuple[int, int, int, int, int]]
 
 
 def from_wait_status(status: int) -> Outcome:

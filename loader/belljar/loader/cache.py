@@ -53,6 +53,11 @@ def record_path(folder: str, key: tuple[object, ...]) -> str:
     return os.path.join(folder, f"record-{crc32(encoded):08x}{crc32(encoded[::-1]):08x}")
 
 
+def folders_path(folder: str, key: tuple[object, ...]) -> str:
+    """Return where the stamps of all folders are that the record of `key` was made from."""
+    return record_path(folder, key).replace("record-", "folders-")
+
+
 def index_path(folder: str, digest: bytes) -> str:
     """Return where the index with this digest is."""
     return os.path.join(folder, f"index-{digest.hex()}")

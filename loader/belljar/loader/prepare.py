@@ -25,7 +25,7 @@ from . import cache
 from .derive.command import derive_manifest, is_shown
 from .manifest.parse import ParsedManifest, parse_file, parse_text
 from .measure import Measured, measure_manifest
-from .record import Record, encode
+from .record import Record, encode, encode_folders
 from .resolve import resolve
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from .target import Target
 
-_EVERY_FILE = 512  # trees up to so many files are compared file by file at every start
+_EVERY_FILE = 1024  # trees up to so many files are compared file by file at every start
+_TOP = 1  # of larger ones, folders so deep
 _SCRATCH_MODE = 0o1777
-_DEPENDS_ON = ("PATH", "HOME", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONUSERBASE")
 
 
 def parse_target(target: Target) -> ParsedManifest:
@@ -69,15 +69,16 @@ def prepare(target: Target, progress: Progress | None = None) -> Record:
         key=target.key(),
         prepared_ns=started,
         inputs=tuple(_inputs(measured)),
-        environment=tuple((name, os.environ.get(name)) for name in _DEPENDS_ON),
         spec=_spec(measured),
         passed=tuple(measured.resolved.manifest.environment.pass_),
         arguments=_arguments(measured),
         canonical=_around_argv(measured),
         notes=_notes(target),
     )
+    folder = cache.cache_folder()
     try:
-        cache.write_whole(cache.record_path(cache.cache_folder(), record.key), encode(record))
+        cache.write_whole(cache.folders_path(folder, record.key), encode_folders(_all_folders(measured)))
+        cache.write_whole(cache.record_path(folder, record.key), encode(record))
     except OSError:  # full or read-only: this run has its record, the next one makes it again
         pass
     return record
@@ -125,17 +126,29 @@ def _spec(measured: Measured) -> EnclaveSpec:
 
 
 def _inputs(measured: Measured) -> Iterator[tuple[str, Stamp]]:
-    """Yield what must be unchanged for the record to hold: folders, programs, manifests, files of small trees."""
+    """Yield what every start looks at: manifests, programs, small trees whole, and the top of large ones.
+
+    What a run uses of a large tree is added when it has used it (`record.remember_files`): a start costs what is used,
+    not what exists.
+    """
     resolved = measured.resolved
     for name in (*resolved.parsed.files, *sorted(resolved.needs.inputs)):
         yield name, stamp(os.lstat(name))
     for tree in measured.trees:
         below = _joiner(tree.where.source)
+        small = len(tree.measured.files) <= _EVERY_FILE
         for path, listed in tree.measured.listed:
-            yield below(path), listed
-        if len(tree.measured.files) <= _EVERY_FILE:
+            if small or path.count(b"/") < _TOP:
+                yield below(path), listed
+        if small:
             for path, known in tree.measured.files:
                 yield below(path), known
+
+
+def _all_folders(measured: Measured) -> dict[str, Stamp]:
+    return {
+        _joiner(tree.where.source)(path): listed for tree in measured.trees for path, listed in tree.measured.listed
+    }
 
 
 def _joiner(source: str) -> Callable[[bytes], str]:

@@ -22,9 +22,11 @@ from belljar.libos.enclave import (
     Value,
 )
 
+from . import cache
+
 VERSION = 1
 RACY_NS = 2_000_000_000  # as belljar.fs.measuring: younger stamps do not prove that nothing changed
-MAX_USED = 4000
+MAX_INPUTS = 20_000  # looking at more would cost more than it saves
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +45,6 @@ class Record(Value):
         key: what was asked for.
         prepared_ns: when, before anything was looked at.
         inputs: (host path, its stamp without following links): directories, programs, manifests, used files.
-        environment: (name, value or None) of the caller's variables that the result depends on.
         spec: the enclave; its argv is the manifest's.
         passed: names of environment variables that come from the caller.
         arguments: "none", "any" or a regular expression for what a caller adds.
@@ -54,7 +55,6 @@ class Record(Value):
     key: tuple[object, ...]
     prepared_ns: int
     inputs: tuple[tuple[str, Stamp], ...]
-    environment: tuple[tuple[str, str | None], ...]
     spec: EnclaveSpec
     passed: tuple[str, ...]
     arguments: tuple[str, str]
@@ -107,16 +107,50 @@ def _value(plain: Plain) -> Plain:
     return tuple(map(_value, plain)) if isinstance(plain, tuple) else plain
 
 
+def encode_folders(stamps: dict[str, Stamp]) -> bytes:
+    """Return the bytes of the stamps that folders had when they were measured."""
+    return marshal.dumps(stamps)
+
+
+def remember_files(record: Record, opened: dict[str, Stamp]) -> None:
+    """Let later starts look at the files a run has read, and at the folders above them.
+
+    The files were verified, so their stamps are good ones; the folders' are those they were measured with.
+    """
+    known = {path for path, _ in record.inputs}
+    new = {path: stamp for path, stamp in opened.items() if path not in known}
+    if not new or len(known) + len(new) > MAX_INPUTS:
+        return
+    folder = cache.cache_folder()
+    try:
+        with open(cache.folders_path(folder, record.key), "rb") as file:
+            measured: dict[str, Stamp] = marshal.load(file)  # noqa: S302 - as above
+        for path in [*new]:
+            above = os.path.dirname(path)
+            while above in measured and above not in known and above not in new:
+                new[above] = measured[above]
+                above = os.path.dirname(above)
+        cache.write_whole(
+            cache.record_path(folder, record.key), encode(record.replace(inputs=(*record.inputs, *new.items())))
+        )
+    except (OSError, ValueError, EOFError, TypeError):  # the next run looks again
+        pass
+
+
+def forget(record: Record) -> None:
+    """Have the next run measure again: host files were found changed."""
+    try:
+        os.unlink(cache.record_path(cache.cache_folder(), record.key))
+    except OSError:
+        pass
+
+
 def check(record: Record) -> None:
     """Look whether what a record depends on is as it was.
 
     Raises:
         StaleRecord: something changed, or changed so shortly before that nobody can tell.
     """
-    environ = os.environ
-    for name, value in record.environment:
-        if environ.get(name) != value:
-            raise StaleRecord(name)
     youngest = record.prepared_ns - RACY_NS
     for path, known in record.inputs:
         try:

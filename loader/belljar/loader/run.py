@@ -12,7 +12,8 @@ from belljar.libos.enclave import EnclaveSpec, LibosError, Outcome, ProgramNotSt
 
 from . import cache, report
 from .errors import LoaderError, ProgramNotExecutable, ProgramNotFound, UsageError
-from .record import Record, StaleRecord, check, decode
+from .history import History
+from .record import Record, StaleRecord, check, decode, forget, remember_files
 from .target import Target, parse_words
 
 TYPE_CHECKING = False
@@ -47,17 +48,21 @@ def main(parsed: Parsed) -> int:
 
 
 def _run(spec: EnclaveSpec, record: Record, *, verbose: bool) -> int:
-    from belljar.fs.serving import FsError
-
+    history = History(cache.cache_folder(), record.key, spec)
     try:
-        outcome = run_enclave(spec)
+        run = run_enclave(spec, history.load())
     except ProgramNotStarted as error:
         kind = ProgramNotFound if error.code in (_ENOENT, _ENOTDIR) else ProgramNotExecutable
         raise kind(f"{spec.executable}: cannot be executed in the enclave: {error}") from error
-    except (LibosError, FsError) as error:
+    except LibosError as error:
         raise LoaderError(str(error), hint=error.hint) from error
-    _report(outcome, record, verbose=verbose)
-    return outcome.exit_code
+    if run.outcome.reason == "integrity":
+        forget(record)
+    else:
+        history.save(run.warmup)
+        remember_files(record, run.opened)
+    _report(run.outcome, record, verbose=verbose)
+    return run.outcome.exit_code
 
 
 def _report(outcome: Outcome, record: Record, *, verbose: bool) -> None:

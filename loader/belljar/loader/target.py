@@ -12,6 +12,7 @@ _MANIFESTS = (".yaml", ".yml")
 _SCRIPT = ".py"
 _PASSED = ("TERM", "COLORTERM", "NO_COLOR", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "COLUMNS", "LINES")
 _PASSED_PYTHON = ("PYTHONPATH", "PYTHONHOME", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONHASHSEED", "PYTHONWARNINGS")
+_DEPENDS_ON = ("PATH", "HOME", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONUSERBASE")
 _MAX_NAME = 40
 
 
@@ -36,10 +37,12 @@ class Target(Value):
         Of a command only its program and the files it names are in it: a run fills other arguments in, and measures
         them (`run.py`).
         """
+        surroundings = tuple(os.environ.get(name) for name in _DEPENDS_ON)
         if self.manifest is not None:
-            return ("manifest", self.manifest)
+            return ("manifest", surroundings, self.manifest)
         return (
             "command",
+            surroundings,
             self.folder,
             self.command[0],
             name_of(self.command),

@@ -74,13 +74,19 @@ ATTR = Struct("<QQQQQQ10I")  # ino size blocks a/m/ctime | a/m/ctimensec mode nl
 ENTRY_HEAD = Struct("<QQQQII")  # nodeid, generation, entry_valid, attr_valid, entry_valid_nsec, attr_valid_nsec
 ATTR_HEAD = Struct("<QII")  # attr_valid, attr_valid_nsec, dummy
 DIRENT = Struct("<QQII")  # ino, off, namelen, type (name follows, padded to 8 bytes)
+DIRENTPLUS = Struct("<QQQQII QQQQQQ10I QQII")  # ENTRY_HEAD, ATTR and DIRENT in one (no padding between them)
 STATFS_OUT = Struct("<QQQQQIIII24x")  # blocks bfree bavail files ffree bsize namelen frsize padding spare[6]
 NOTIFY_STORE_OUT = Struct("<QQII")  # nodeid, offset, size, padding
 
 _NANOSECONDS = 1_000_000_000
+_NAME_MAX = 255
 
 NEGATIVE_ENTRY = ENTRY_HEAD.pack(0, 0, FOREVER_S, 0, 0, 0) + bytes(ATTR.size)
 """Reply to a LOOKUP that found nothing, which the kernel may remember: nodeid 0 with a timeout."""
+
+
+NO_ENTRY = bytes(ENTRY_HEAD.size + ATTR.size)
+"""Head of a READDIRPLUS entry that introduces no name."""
 
 
 def attributes(node: int, mode: int, size: int, mtime_ns: int, nlink: int = 1) -> bytes:
@@ -112,16 +118,44 @@ def attr_reply(attr: bytes) -> bytes:
     return ATTR_HEAD.pack(FOREVER_S, 0, 0) + attr
 
 
-def dirent(node: int, next_offset: int, name: bytes, kind: int) -> bytes:
+def dirent(node: int, next_offset: int, name: bytes, mode: int) -> bytes:
     """Pack `struct fuse_dirent`, padded to a multiple of 8 bytes.
 
     Args:
         node: inode number to show.
         next_offset: the offset that a later READDIR gives to continue behind this entry.
         name: the entry's name.
-        kind: file type as in the upper four bits of `st_mode` (DT_*).
+        mode: `st_mode`, of which the type is shown.
     """
-    return DIRENT.pack(node, next_offset, len(name), kind) + name + bytes(-len(name) % 8)
+    return DIRENT.pack(node, next_offset, len(name), mode >> 12 & 0xF) + name + bytes(-len(name) % 8)
+
+
+def direntplus(next_offset: int, name: bytes, shown: tuple[int, int, int, int, int]) -> bytes:
+    """Pack `struct fuse_direntplus`: the entry and its attributes in one go, since listings have many.
+
+    Args:
+        next_offset: as for `dirent`.
+        name: the entry's name.
+        shown: arguments of `attributes`.
+    """
+    node, mode, size, mtime_ns, nlink = shown
+    seconds, nanoseconds = divmod(mtime_ns, _NANOSECONDS)
+    seconds &= 0xFFFFFFFFFFFFFFFF
+    return (
+        DIRENTPLUS.pack(
+            node, 0, FOREVER_S, FOREVER_S, 0, 0,
+            node, size, (size + 511) >> 9, seconds, seconds, seconds, nanoseconds, nanoseconds, nanoseconds,
+            mode, nlink, 0, 0, 0, PAGE, 0,
+            node, next_offset, len(name), mode >> 12 & 0xF,
+        )
+        + name
+        + bytes(-len(name) % 8)
+    )  # fmt: skip
+
+
+def statfs(files: int) -> bytes:
+    """Pack `struct fuse_statfs_out` of a full, read-only file system with so many files."""
+    return STATFS_OUT.pack(0, 0, 0, files, 0, PAGE, _NAME_MAX, PAGE, 0)
 
 
 def reply(unique: int, payload: bytes = b"", error: int = 0) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 from errno import EBADF, EMFILE, ENOENT, ENOTTY
-from stat import S_IFDIR, S_IFMT, S_IFREG
+from stat import S_IFDIR, S_IFREG
 
 from belljar.fs.fuse import protocol
 
@@ -70,6 +70,7 @@ class _GeneratedOperations:
             protocol.READ: self._read,
             protocol.RELEASE: self._release,
             protocol.READDIR: self._readdir,
+            protocol.STATFS: self._statfs,
             protocol.IOCTL: self._ioctl,
             protocol.DESTROY: lambda _node, _request: b"",
         }
@@ -111,11 +112,14 @@ class _GeneratedOperations:
         names = [(b".", node), (b"..", protocol.ROOT_ID), *sorted(self._nodes[node].children.items())]
         packed = b""
         for position, (name, child) in enumerate(names[offset:], offset):
-            part = protocol.dirent(child, position + 1, name, S_IFMT(self._nodes[child].mode) >> 12)
+            part = protocol.dirent(child, position + 1, name, self._nodes[child].mode)
             if len(packed) + len(part) > size:
                 break
             packed += part
         return packed
+
+    def _statfs(self, _node: int, _request: bytes) -> bytes:
+        return protocol.statfs(len(self._nodes))
 
     def _ioctl(self, _node: int, _request: bytes) -> bytes:
         raise OSError(ENOTTY, "not a terminal")

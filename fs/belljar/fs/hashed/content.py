@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .index import Index, Record
 
+    Stamp = tuple[int, int, int, int, int]
+
 _MAX_OPEN = 64  # descriptors kept per source: NO_OPEN means that the kernel never tells us when to close
 _RECENT_CHUNKS = 8  # half-used chunks kept: readahead is not aligned to chunks and soon asks for the other half
 _PROBE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC  # names a file without any effect on it, whatever it turned into
@@ -46,6 +48,9 @@ class Source:
         host_path: the directory or file on the host; opened now, so later renames above it change nothing.
         guest_path: where it is mounted, for messages.
 
+    Attributes:
+        opened: host path -> stamp (as `walk.Stamp`) of every file that was opened.
+
     Raises:
         OSError: the source cannot be opened.
     """
@@ -58,7 +63,8 @@ class Source:
         self._lock = allocate_lock()
         self._open: dict[int, _OpenFile] = {}
         self._recent: dict[tuple[int, int], bytes] = {}
-        self.used: set[int] = set()
+        self._ready: dict[tuple[int, int], bytes] = {}
+        self.opened: dict[str, Stamp] = {}
 
     def close(self) -> None:
         """Release every descriptor."""
@@ -86,6 +92,20 @@ class Source:
         self._keep(number, last, chunks[-1])
         return whole[start : start + end - offset]
 
+    def make_ready(self, number: int, chunk: int) -> None:
+        """Verify one chunk of an entry, and keep it until `read` or `take_ready` asks for it.
+
+        Raises:
+            FsError: the host file is not what was measured, or there is no such chunk.
+        """
+        record = self.index.record(number)
+        if record[2] == layout.KIND_FILE and chunk * layout.CHUNK_BYTES < record[4]:
+            self._ready[number, chunk] = self._chunk(number, record, chunk)
+
+    def take_ready(self, number: int, chunk: int) -> bytes | None:
+        """Return a chunk that was made ready, if nobody has taken it yet."""
+        return self._ready.pop((number, chunk), None)
+
     def _keep(self, number: int, chunk: int, content: bytes) -> None:
         with self._lock:
             self._recent[number, chunk] = content
@@ -94,7 +114,7 @@ class Source:
 
     def _chunk(self, number: int, record: Record, chunk: int) -> bytes:
         """Return one verified chunk."""
-        known = self._recent.get((number, chunk))
+        known = self._recent.get((number, chunk)) or self._ready.pop((number, chunk), None)
         if known is not None:
             return known
         content = self._pread(number, chunk * layout.CHUNK_BYTES)
@@ -125,9 +145,13 @@ class Source:
         path = self.index.path(number)
         probe = os.open(path, _PROBE, dir_fd=self._root) if path else os.dup(self._root)
         try:
-            if not S_ISREG(os.fstat(probe).st_mode):
+            status = os.fstat(probe)
+            if not S_ISREG(status.st_mode):
                 raise self._violation(number, "was replaced by something that is not a regular file")
-            self.used.add(number)
+            host = os.fsdecode(os.path.join(self._host_path, path) if path else self._host_path)
+            self.opened[host] = (
+                status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+            )  # fmt: skip
             return _OpenFile(os.open(f"/proc/self/fd/{probe}", _READ))
         finally:
             os.close(probe)

@@ -7,7 +7,7 @@ so that the kernel asks once; OPEN and OPENDIR are left to ENOSYS, after which t
 from __future__ import annotations
 
 from errno import EINVAL, EISDIR, ENOENT, ENOTTY
-from stat import S_IFMT, S_ISDIR, S_ISREG
+from stat import S_ISDIR, S_ISREG
 
 from belljar.fs.fuse import protocol
 
@@ -18,19 +18,21 @@ if TYPE_CHECKING:
     from belljar.fs.fuse.session import Operation
 
     from .tree import Tree
+    from .usage import Usage
 
 _SMALLEST_DIRENT = 32
 _PARENT_ENTRIES = 2  # "." and ".." come first in every listing
 
 
-def operations(tree: Tree) -> dict[int, Operation]:
-    """Return the operations that show `tree`, read-only."""
-    return _TreeOperations(tree).table()
+def operations(tree: Tree, usage: Usage) -> dict[int, Operation]:
+    """Return the operations that show `tree`, read-only, and note in `usage` what is asked for."""
+    return _TreeOperations(tree, usage).table()
 
 
 class _TreeOperations:
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, usage: Usage) -> None:
         self._tree = tree
+        self._usage = usage
 
     def table(self) -> dict[int, Operation]:
         return {
@@ -50,7 +52,9 @@ class _TreeOperations:
         return protocol.entry(inode, protocol.attributes(inode, mode, size, mtime_ns, nlink))
 
     def _lookup(self, node: int, request: bytes) -> bytes:
-        found = self._tree.child(node, protocol.request_name(request))
+        name = protocol.request_name(request)
+        self._usage.looked_up(node, name)
+        found = self._tree.child(node, name)
         return protocol.NEGATIVE_ENTRY if found is None else self._entry(found)
 
     def _getattr(self, node: int, _request: bytes) -> bytes:
@@ -73,6 +77,9 @@ class _TreeOperations:
         source, number, record = self._tree.record(node)
         if record[2] != layout.KIND_FILE:
             raise OSError(EISDIR, "not a file")
+        if size and offset < record[4]:
+            last = min(offset + size, record[4]) - 1
+            self._usage.read(node, offset // layout.CHUNK_BYTES, last // layout.CHUNK_BYTES)
         return source.read(number, record, offset, size)
 
     def _readdir(self, node: int, request: bytes) -> bytes:
@@ -85,33 +92,33 @@ class _TreeOperations:
 
     def _listing(self, node: int, offset: int, size: int, *, plus: bool) -> bytes:
         """Return as many directory entries as fit into `size` bytes, from position `offset` on."""
+        self._usage.listed(node)
         packed: list[bytes] = []
         room = size
-        for position, name, child in self._positions(node, offset, size // _SMALLEST_DIRENT + 1):
-            inode, mode, length, mtime_ns, nlink = self._tree.attributes(child)
-            part = protocol.dirent(inode, position + 1, name, S_IFMT(mode) >> 12)
-            if plus:
-                # For "." and ".." the kernel wants node 0: they are no new names of anything.
-                known = position >= _PARENT_ENTRIES
-                attr = protocol.attributes(inode, mode, length, mtime_ns, nlink)
-                part = (protocol.entry(inode, attr) if known else bytes(len(protocol.NEGATIVE_ENTRY))) + part
-            room -= len(part)
+        head = protocol.DIRENTPLUS.size if plus else protocol.DIRENT.size
+        for position, (name, attributes) in enumerate(self._named(node, offset, size), offset):
+            room -= head + len(name) + (-len(name) % 8)
             if room < 0:
                 break
-            packed.append(part)
+            if not plus:
+                packed.append(protocol.dirent(attributes[0], position + 1, name, attributes[1]))
+            elif position < _PARENT_ENTRIES:
+                # For "." and ".." the kernel wants node 0: they are no new names of anything.
+                packed.append(protocol.NO_ENTRY + protocol.dirent(attributes[0], position + 1, name, attributes[1]))
+            else:
+                packed.append(protocol.direntplus(position + 1, name, attributes))
         return b"".join(packed)
 
-    def _positions(self, node: int, offset: int, limit: int) -> list[tuple[int, bytes, int]]:
-        if not S_ISDIR(self._tree.attributes(node)[1]):
+    def _named(self, node: int, offset: int, size: int) -> list[tuple[bytes, tuple[int, int, int, int, int]]]:
+        """Return (name, attributes) from position `offset` on, a few more than `size` bytes can hold."""
+        own = self._tree.attributes(node)
+        if not S_ISDIR(own[1]):
             raise OSError(ENOENT, "not a directory")
-        first = [(0, b".", node), (1, b"..", protocol.ROOT_ID)][offset:]
-        skip = max(offset - _PARENT_ENTRIES, 0)
-        rest = self._tree.children(node, skip, limit)
-        return first + [(skip + _PARENT_ENTRIES + i, name, child) for i, (name, child) in enumerate(rest)]
+        first = [(b".", own), (b"..", self._tree.attributes(protocol.ROOT_ID))][offset:]
+        return first + self._tree.listing(node, max(offset - _PARENT_ENTRIES, 0), size // _SMALLEST_DIRENT + 1)
 
     def _statfs(self, _node: int, _request: bytes) -> bytes:
-        files = sum(source.index.entries for source in self._tree.sources)
-        return protocol.STATFS_OUT.pack(0, 0, 0, files, 0, protocol.PAGE, layout.MAX_NAME_BYTES, protocol.PAGE, 0)
+        return protocol.statfs(sum(source.index.entries for source in self._tree.sources))
 
     def _ioctl(self, _node: int, _request: bytes) -> bytes:
         raise OSError(ENOTTY, "not a terminal")  # CPython up to 3.12 asks every file it opens

@@ -145,6 +145,13 @@ class Index:
         names = self._body(self._names_at + base, rows[-1][0] + rows[-1][1] - base)
         return [(names[at - base : at - base + length], first + i) for i, (at, length) in enumerate(rows)]
 
+    def rows(self, first: int, count: int) -> list[tuple[Record, tuple[int, int, int]]]:
+        """Return (entry, times) of `count` neighbours from `first` on: what a directory listing needs, in two reads."""
+        entries = layout.ENTRY.iter_unpack(self._body(first * layout.ENTRY.size, count * layout.ENTRY.size))
+        at = self._times_at + first * layout.TIME.size
+        times = layout.TIME.iter_unpack(os.pread(self._descriptor, count * layout.TIME.size, at))
+        return list(zip(entries, times, strict=True))
+
     def chunk_digest(self, record: Record, chunk: int) -> bytes:
         """Return the SHA-256 of chunk number `chunk` of a file."""
         number = record[5] + chunk

@@ -8,6 +8,7 @@ both are merged.
 
 from __future__ import annotations
 
+import os
 from stat import S_IFDIR, S_IFLNK, S_IFREG, S_ISDIR, S_ISLNK
 
 from belljar.fs.errors import FsError
@@ -17,7 +18,7 @@ from . import layout
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .content import Source
-    from .index import Record
+    from .index import Index, Record
 
 _OURS = 1 << 32
 _FILE_MODE = S_IFREG | 0o444
@@ -73,6 +74,8 @@ class Tree:
         links: dict[str, str],
     ) -> None:
         self.sources = [source for _, source in sources]
+        self._mounted_at = [path for path, _ in sources]
+        self._parents: dict[int, tuple[int, bytes]] = {}  # of skeleton nodes: (parent, name)
         self._skeleton: list[Skeleton] = [Skeleton(_DIRECTORY_MODE)] * 2  # node 0 is never used, node 1 is the root
         for path, number in sorted((path, number) for number, (path, _) in enumerate(sources)):
             self._attach(path, number)
@@ -94,8 +97,14 @@ class Tree:
 
     def _place(self, path: str, node: Skeleton) -> None:
         parent, name = self._parent(path)
+        self._adopt(parent, name, node)
+
+    def _adopt(self, parent: int, name: bytes, node: Skeleton) -> int:
         self._skeleton.append(node)
-        self._skeleton[parent].children[name] = len(self._skeleton) - 1
+        number = len(self._skeleton) - 1
+        self._skeleton[parent].children[name] = number
+        self._parents[number] = (parent, name)
+        return number
 
     def _parent(self, path: str) -> tuple[int, bytes]:
         above, _, name = path.rpartition("/")
@@ -123,9 +132,7 @@ class Tree:
                 raise TreeConflict(
                     f"{path}: {name.decode(errors='replace')} is a link or file in the hashed tree, not a directory"
                 )
-        self._skeleton.append(Skeleton(_DIRECTORY_MODE, base=base))
-        self._skeleton[node].children[name] = len(self._skeleton) - 1
-        return len(self._skeleton) - 1
+        return self._adopt(node, name, Skeleton(_DIRECTORY_MODE, base=base))
 
     def skeleton(self, node: int) -> Skeleton | None:
         """Return the node if it is one of ours."""
@@ -136,6 +143,24 @@ class Tree:
         number, entry = entry_of(node)
         source = self.sources[number]
         return source, entry, source.index.record(entry)
+
+    def place(self, node: int) -> tuple[int, int]:
+        """Return (source number, entry) of a node that a source provides."""
+        return entry_of(node)
+
+    def path(self, node: int) -> bytes:
+        """Return the guest path of a node."""
+        if node < _OURS:
+            return self._own_path(node)
+        number, entry = entry_of(node)
+        return os.path.join(os.fsencode(self._mounted_at[number]), self.sources[number].index.path(entry))
+
+    def _own_path(self, node: int) -> bytes:
+        parts: list[bytes] = []
+        while node != 1:
+            node, name = self._parents[node]
+            parts.append(name)
+        return b"/" + b"/".join(reversed(parts))
 
     def target(self, node: int) -> bytes | None:
         """Return where a symbolic link points; None if the node is no link."""
@@ -182,20 +207,38 @@ class Tree:
             return node, skeleton.mode, len(skeleton.content), mtime_ns, 1
         number, entry = entry_of(node)
         index = self.sources[number].index
-        record = index.record(entry)
-        mtime_ns, inode, nlink = index.times(entry)
-        if inode != entry and not _is_same_file(index.record(inode), record):
-            inode, nlink = entry, 1  # times are not measured: they may join only what is equal by measurement
-        kind, size = record[2], record[4]
-        if kind == layout.KIND_DIRECTORY:
-            return node, _DIRECTORY_MODE, 0, mtime_ns, 1
-        if kind == layout.KIND_SYMLINK:
-            return node, _LINK_MODE, size, mtime_ns, 1
-        mode = _PROGRAM_MODE if record[3] & layout.FLAG_EXECUTABLE else _FILE_MODE
-        return node_of(number, inode), mode, size, mtime_ns, nlink
+        return _attributes(number, entry, index, index.record(entry), index.times(entry))
+
+    def listing(self, directory: int, skip: int, limit: int) -> list[tuple[bytes, tuple[int, int, int, int, int]]]:
+        """Return (name, attributes) of what `children` returns."""
+        found = self.children(directory, skip, limit)
+        if directory < _OURS or not found:
+            return [(name, self.attributes(node)) for name, node in found]
+        number, first = entry_of(found[0][1])
+        index = self.sources[number].index
+        rows = index.rows(first, len(found))
+        return [
+            (name, _attributes(number, first + i, index, record, times))
+            for i, ((name, _), (record, times)) in enumerate(zip(found, rows, strict=True))
+        ]
 
     def _base_time(self, base: tuple[int, int] | None) -> int:
         return 0 if base is None else self.sources[base[0]].index.times(base[1])[0]
+
+
+def _attributes(
+    number: int, entry: int, index: Index, record: Record, times: tuple[int, int, int]
+) -> tuple[int, int, int, int, int]:
+    mtime_ns, inode, nlink = times
+    if inode != entry and not _is_same_file(index.record(inode), record):
+        inode, nlink = entry, 1  # times are not measured: they may join only what is equal by measurement
+    kind, size = record[2], record[4]
+    if kind == layout.KIND_DIRECTORY:
+        return node_of(number, entry), _DIRECTORY_MODE, 0, mtime_ns, 1
+    if kind == layout.KIND_SYMLINK:
+        return node_of(number, entry), _LINK_MODE, size, mtime_ns, 1
+    mode = _PROGRAM_MODE if record[3] & layout.FLAG_EXECUTABLE else _FILE_MODE
+    return node_of(number, inode), mode, size, mtime_ns, nlink
 
 
 def node_of(source: int, entry: int) -> int:

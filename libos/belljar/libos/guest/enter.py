@@ -156,6 +156,8 @@ def _init(entry: Entry, materials: mounts.Materials) -> None:
         mounts.take(step, materials)
         if isinstance(step, steps.MountGenerated):  # if the supervisor has died meanwhile, this raises EPIPE
             entry.control.send(messages.MOUNTED)
+        if isinstance(step, steps.LeaveCpu):
+            entry.control.send(messages.SET_UP)
     entry.control.move_to(confine.CONTROL)
     entry.doing = "fork the program"
     program = os.fork()

@@ -23,7 +23,8 @@ GENERATED = "/sys"
 
 _QUIET = kernel.MS_NOSUID | kernel.MS_NODEV
 _STRICT = _QUIET | kernel.MS_NOEXEC
-_FUSE_OPTIONS = "fd={},rootmode=40000,user_id={},group_id={},allow_other,default_permissions"
+# The overlay copies the mode of the root when it is mounted, before anybody asked FUSE for it: so it is said here.
+_FUSE_OPTIONS = "fd={},rootmode=40555,user_id={},group_id={},allow_other,default_permissions"
 _DEVICE_LINKS = {
     "fd": "/proc/self/fd",
     "stdin": "/proc/self/fd/0",
@@ -49,6 +50,7 @@ class Materials:
         self.captured = captured
         self.owner = owner
         self.kept: dict[str, int] = {}
+        self.cpus: set[int] = set()
 
 
 def take(step: steps.Step, materials: Materials) -> None:
@@ -65,6 +67,35 @@ def _mount_hashed_root(_step: steps.Step, materials: Materials) -> None:
     options = _FUSE_OPTIONS.format(materials.root, *materials.owner)
     kernel.mount("belljar", NEW_ROOT, "fuse.belljar", _QUIET | kernel.MS_RDONLY, options)
     os.close(materials.root)  # only the supervisor may keep it, or its death would go unnoticed
+
+
+def _share_cpu(step: steps.Step, materials: Materials) -> None:
+    assert isinstance(step, steps.ShareCpu)  # noqa: S101
+    materials.cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {step.cpu})
+
+
+def _leave_cpu(_step: steps.Step, materials: Materials) -> None:
+    os.sched_setaffinity(0, materials.cpus)
+
+
+def _cover_with_overlay(_step: steps.Step, _materials: Materials) -> None:
+    # An overlay wants two layers; the second is an empty folder.
+    options = f"lowerdir={NEW_ROOT}:{GENERATED}/empty"
+    try:
+        kernel.mount("belljar", NEW_ROOT, "overlay", _QUIET | kernel.MS_RDONLY, options)
+    except OSError:  # no overlayfs, or not in user namespaces: FUSE alone does the same, slower
+        pass
+
+
+def _look_up_used(step: steps.Step, _materials: Materials) -> None:
+    assert isinstance(step, steps.LookUpUsed)  # noqa: S101
+    for look, paths in ((os.lstat, step.paths), (os.listdir, step.folders)):
+        for path in paths:
+            try:
+                look(path)
+            except OSError:  # the kernel has learnt that, too
+                pass
 
 
 def _mount_generated(_step: steps.Step, materials: Materials) -> None:
@@ -179,6 +210,10 @@ def _read_only_bind(path: str, flags: int) -> None:
 
 
 _TAKE: dict[type[steps.Step], Callable[[steps.Step, Materials], None]] = {
+    steps.ShareCpu: _share_cpu,
+    steps.LeaveCpu: _leave_cpu,
+    steps.CoverWithOverlay: _cover_with_overlay,
+    steps.LookUpUsed: _look_up_used,
     steps.MountHashedRoot: _mount_hashed_root,
     steps.MountGenerated: _mount_generated,
     steps.MountProc: _mount_proc,

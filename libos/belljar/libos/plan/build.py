@@ -13,6 +13,7 @@ from . import steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from belljar.fs.serving import Warmup
     from belljar.libos.spec import EnclaveSpec
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -35,6 +36,7 @@ class Host(Value):
         supervisor_pid: makes the host ids of this enclave its own.
         terminals: which of 0, 1 and 2 are terminals.
         cpus_by_affinity: CPUs to run on where no cgroup can enforce the limit, or None.
+        setup_cpu: the CPU that setup and file servers share.
     """
 
     privileged: bool
@@ -43,6 +45,7 @@ class Host(Value):
     supervisor_pid: int
     terminals: tuple[int, ...]
     cpus_by_affinity: int | None
+    setup_cpu: int
 
 
 class IdMap(Value):
@@ -84,13 +87,19 @@ class Plan(Value):
         return "\n".join(f"{number:3}  {line}" for number, line in enumerate(lines, 1))
 
 
-def plan_enclave(spec: EnclaveSpec, host: Host) -> Plan:
-    """Return the steps that build and start the enclave `spec` on `host`."""
+def plan_enclave(spec: EnclaveSpec, host: Host, warmup: Warmup = ((), (), ())) -> Plan:
+    """Return the steps that build and start the enclave `spec` on `host`.
+
+    Args:
+        spec: what the enclave shall be.
+        host: what this machine and this run are like.
+        warmup: what the last run of the same measurement used.
+    """
     names = ("user", "mount", "pid", "ipc", "uts", "cgroup")
     return Plan(
         namespaces=names if spec.host_network else (*names, "net"),
         ids=_ids(spec, host),
-        setup=tuple(_setup(spec)),
+        setup=tuple(_setup(spec, host, warmup)),
         confine=tuple(_confine(spec, host)),
         execute=steps.Execute(path=spec.executable, argv=spec.argv, environment=spec.environment),
     )
@@ -109,10 +118,12 @@ def _pair(inside: int, base: int) -> tuple[tuple[int, int, int], ...]:
     return ((0, base, 1),) if inside == 0 else ((0, base, 1), (inside, base + 1, 1))
 
 
-def _setup(spec: EnclaveSpec) -> list[steps.Step]:
+def _setup(spec: EnclaveSpec, host: Host, warmup: Warmup) -> list[steps.Step]:
     plan: list[steps.Step] = [
+        steps.ShareCpu(cpu=host.setup_cpu),
         steps.MountHashedRoot(),
         steps.MountGenerated(),
+        steps.CoverWithOverlay(),
         steps.MountProc(keep=KEPT_PROC, generated=GENERATED_PROC),
         steps.BindGenerated(source="sys", path="/sys"),
         steps.MountDevices(devices=DEVICES, shm_bytes=SHM_BYTES),
@@ -138,6 +149,8 @@ def _setup(spec: EnclaveSpec) -> list[steps.Step]:
     plan += [steps.PivotRoot(), steps.SetHostName(name=spec.name)]
     if not spec.host_network:
         plan.append(steps.LoopbackUp())
+    plan.append(steps.LookUpUsed(paths=warmup[0], folders=warmup[1]))
+    plan.append(steps.LeaveCpu())
     return plan
 
 

@@ -24,6 +24,42 @@ class MountHashedRoot(Step):
         return "mount the hashed tree at / (fuse, read-only, nosuid, nodev)"
 
 
+class ShareCpu(Step):
+    """Run on one CPU together with the file servers: a request is then a switch of tasks, not a wake-up elsewhere."""
+
+    cpu: int
+
+    def describe(self) -> str:
+        return f"run on CPU {self.cpu}, together with the file servers, while the enclave is set up"
+
+
+class LeaveCpu(Step):
+    """Run on every CPU again."""
+
+    def describe(self) -> str:
+        return "run on every CPU again"
+
+
+class CoverWithOverlay(Step):
+    """Cover the hashed tree with a read-only overlay: what is no read or lookup then never leaves the kernel.
+
+    CPython asks an ioctl of every file it opens; FUSE would pass each on to us (docs/decisions/0006-overlay.md).
+    """
+
+    def describe(self) -> str:
+        return "cover the hashed tree with a read-only overlay, where the kernel has overlayfs"
+
+
+class LookUpUsed(Step):
+    """Look up what the last run of the same measurement used."""
+
+    paths: tuple[str, ...]
+    folders: tuple[str, ...]
+
+    def describe(self) -> str:
+        return f"look up {len(self.paths)} paths and list {len(self.folders)} folders that the last run used"
+
+
 class MountGenerated(Step):
     """Mount the FUSE connection that serves generated files, outside of the guest's root."""
 

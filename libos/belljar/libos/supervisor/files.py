@@ -7,14 +7,17 @@ and a server that fails, become events; the supervisor decides what they mean.
 from __future__ import annotations
 
 import os
-from _thread import start_new_thread
+from _thread import get_native_id, start_new_thread
 
 from belljar.fs.serving import (
+    FsError,
     Index,
     IntegrityViolation,
+    ReadAhead,
     Session,
     Source,
     Tree,
+    Usage,
     generated_operations,
     tree_operations,
 )
@@ -26,10 +29,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from belljar.fs.serving import Operations
+    from belljar.fs.serving import Operations, Warmup
     from belljar.libos.spec import EnclaveSpec
 
-_ROOT_THREADS = 2  # one verifies while the other answers: hashing releases the interpreter's lock
 _LINKS = {"/etc/mtab": "/proc/self/mounts"}
 
 
@@ -39,18 +41,19 @@ class GuestFiles:
     Args:
         spec: what the guest shall see.
         generated: files made when they are opened, by path below the generated root.
+        warmup: what the last run used.
         on_violation: told of a host file that is not what was measured.
         on_failure: told when a server fails; no request is answered after that.
 
     Raises:
-        belljar.fs.serving.FsError: an index is not the measured one.
-        SandboxUnavailable: a source cannot be opened.
+        SandboxUnavailable: a source cannot be opened, an index is not the measured one, or mounts are in conflict.
     """
 
     def __init__(
         self,
         spec: EnclaveSpec,
         generated: dict[str, Callable[[], bytes]],
+        warmup: Warmup,
         *,
         on_violation: Callable[[IntegrityViolation], None],
         on_failure: Callable[[BaseException], None],
@@ -59,35 +62,72 @@ class GuestFiles:
         self._on_failure = on_failure
         self._devices: list[int] = []
         self._sources: list[Source] = []
+        self._usage = Usage()
+        self._pinned: list[int] = []
+        self._root: Session | None = None
+        self._ahead = ReadAhead([], ())
         try:
             for mount in spec.hashed:
                 self._sources.append(_source(mount.index_path, mount.index_digest, mount.source, mount.path))
             self._tree = _tree(spec, self._sources)
+        except FsError as error:
+            self.close()
+            raise SandboxUnavailable(str(error), hint="run again with --fresh") from error
         except BaseException:
             self.close()
             raise
         self._generated = generated
+        self._ahead = ReadAhead(self._sources, warmup[2])
 
-    def serve(self, root: int, generated: int) -> None:
-        """Start answering on two mounted /dev/fuse descriptors, which belong to this object from here on."""
+    def serve(self, root: int, generated: int, cpu: int) -> None:
+        """Start answering on two mounted /dev/fuse descriptors, which belong to this object from here on.
+
+        Args:
+            root: of the hashed tree.
+            generated: of the generated files.
+            cpu: the CPU to share with the guest's side until `spread`.
+        """
         self._devices = [root, generated]
-        self._start(root, tree_operations(self._tree), _ROOT_THREADS)
-        self._start(generated, generated_operations({**self._generated, "empty/.keep": bytes}), 1)
+        self._ahead.pause()
+        self._root = self._session(root, tree_operations(self._tree, self._usage))
+        self._start(self._root, cpu)
+        self._start(self._session(generated, generated_operations({**self._generated, "empty/.keep": bytes})), cpu)
 
-    def _start(self, device: int, operations: Operations, threads: int) -> None:
-        session = Session(device, operations, on_violation=self._on_violation, on_failure=self._on_failure)
+    def spread(self) -> None:
+        """Use every CPU: one thread verifies while another answers, since hashing releases the interpreter's lock."""
+        everywhere = os.sched_getaffinity(0)
+        for thread in self._pinned:
+            os.sched_setaffinity(thread, everywhere)
+        if self._root is not None:
+            self._start(self._root, None)
+            self._ahead.store(self._root.device)
 
+    def warmup(self) -> Warmup:
+        """Return what the guest used, for the next run."""
+        return self._usage.warmup(self._tree)
+
+    def opened(self) -> dict[str, tuple[int, int, int, int, int]]:
+        """Return host path -> stamp of every file that was read."""
+        return {path: stamp for source in self._sources for path, stamp in source.opened.items()}
+
+    def _session(self, device: int, operations: Operations) -> Session:
+        return Session(device, operations, on_violation=self._on_violation, on_failure=self._on_failure)
+
+    def _start(self, session: Session, cpu: int | None) -> None:
         def run() -> None:
             try:
+                if cpu is not None:
+                    self._pinned.append(get_native_id())
+                    os.sched_setaffinity(0, {cpu})
                 session.serve()
             except BaseException as failure:  # noqa: BLE001 - a silent end would leave the guest waiting for ever
                 self._on_failure(failure)
 
-        for _ in range(threads):
-            start_new_thread(run, ())
+        start_new_thread(run, ())
 
     def close(self) -> None:
         """Abort both connections and release every descriptor; the guest must be gone, or gets errors."""
+        self._ahead.close()
         for device in self._devices:
             os.close(device)
         self._devices = []

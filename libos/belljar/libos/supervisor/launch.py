@@ -11,6 +11,7 @@ import os
 from belljar.libos import control as messages
 from belljar.libos.control import Control, control_pair
 from belljar.libos.errors import ProgramNotStarted, SandboxUnavailable
+from belljar.libos.plan.steps import ShareCpu
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +119,12 @@ def start(guest: Guest, spec: EnclaveSpec, plan: Plan, cgroups: Cgroups, files: 
         os.close(root)
         os.close(generated)
         raise
-    files.serve(root, generated)
+    files.serve(root, generated, setup_cpu(plan))
+
+
+def setup_cpu(plan: Plan) -> int:
+    """Return the CPU that setup and file servers share."""
+    return next(step.cpu for step in plan.setup if isinstance(step, ShareCpu))
 
 
 def _expect(guest: Guest, kind: bytes) -> tuple[list[bytes], list[int]]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 
+from belljar.libos.outcome import Run
+
 from .launch import fork_guest, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from belljar.fs.serving import Warmup
     from belljar.libos.limits.cgroups import Cgroups
     from belljar.libos.limits.warden import Warden
-    from belljar.libos.outcome import Outcome
     from belljar.libos.plan.build import Plan
     from belljar.libos.spec import EnclaveSpec
 
@@ -25,13 +27,16 @@ if TYPE_CHECKING:
 class Lifetime:
     """One run of one enclave."""
 
-    def __init__(self, spec: EnclaveSpec, plan: Plan, cgroups: Cgroups, terminal: CallerTerminal | None) -> None:
+    def __init__(
+        self, spec: EnclaveSpec, plan: Plan, warmup: Warmup, cgroups: Cgroups, terminal: CallerTerminal | None
+    ) -> None:
         self._spec = spec
         self._plan = plan
+        self._warmup = warmup
         self._cgroups = cgroups
         self._terminal = terminal
 
-    def run(self) -> Outcome:
+    def run(self) -> Run:
         """Run to the end; raises what `run_enclave` raises."""
         _open_standard_descriptors()
         warden = self._warden()
@@ -54,7 +59,7 @@ class Lifetime:
 
         return Warden(self._cgroups.directories)
 
-    def _supervise(self, guest: Guest) -> Outcome:
+    def _supervise(self, guest: Guest) -> Run:
         # Imported while the guest's side imports its own: the two run on two CPUs.
         from belljar.libos.limits.watch import memory_used, processes
         from belljar.libos.synthetic.proc import Machine
@@ -71,12 +76,19 @@ class Lifetime:
         events = Events()
         try:
             files = GuestFiles(
-                self._spec, machine.files(), on_violation=events.on_violation, on_failure=events.on_failure
+                self._spec,
+                machine.files(),
+                self._warmup,
+                on_violation=events.on_violation,
+                on_failure=events.on_failure,
             )
             try:
                 start(guest, self._spec, self._plan, self._cgroups, files)
-                watch = Watch(guest, self._spec, events=events, cgroups=self._cgroups, terminal=self._terminal)
-                return watch.run()
+                watch = Watch(
+                    guest, self._spec, files=files, events=events, cgroups=self._cgroups, terminal=self._terminal
+                )
+                outcome = watch.run()
+                return Run(outcome=outcome, warmup=files.warmup(), opened=files.opened())
             finally:
                 guest.end()  # before its files go: nobody must see them fail
                 files.close()

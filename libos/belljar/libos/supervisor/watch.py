@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from belljar.libos.spec import EnclaveSpec
 
     from .events import Events
+    from .files import GuestFiles
     from .launch import Guest
     from .terminal import CallerTerminal
 
@@ -35,9 +36,17 @@ class Watch:
     """The loop over everything that can happen to one enclave."""
 
     def __init__(
-        self, guest: Guest, spec: EnclaveSpec, *, events: Events, cgroups: Cgroups, terminal: CallerTerminal | None
+        self,
+        guest: Guest,
+        spec: EnclaveSpec,
+        *,
+        files: GuestFiles,
+        events: Events,
+        cgroups: Cgroups,
+        terminal: CallerTerminal | None,
     ) -> None:
         self._guest = guest
+        self._files = files
         self._spec = spec
         self._events = events
         self._cgroups = cgroups
@@ -91,7 +100,9 @@ class Watch:
             self._terminal.ready(descriptor)
 
     def _on_message(self, name: bytes, fields: list[bytes], descriptors: list[int]) -> None:
-        if name == messages.STARTED:
+        if name == messages.SET_UP:
+            self._files.spread()
+        elif name == messages.STARTED:
             self._guest.program = descriptors[0]
             for number in self._waiting_signals:
                 self._forward(number)
