@@ -11,6 +11,7 @@ import sys
 from . import report
 from .errors import LoaderError, UsageError
 from .options import JSON, Command, Option, command_help, overview, parse
+from .version import VERSION
 
 _VERBOSE = Option(name="verbose", short="v", help="say what is measured and how the run ended, on stderr")
 
@@ -79,9 +80,7 @@ def main(words: list[str]) -> int:
         sys.stdout.write(overview(COMMANDS))
         return 0 if words else _USAGE_EXIT
     if words[0] == "--version":
-        from importlib.metadata import version
-
-        sys.stdout.write(f"belljar {version('belljar')}\n")
+        sys.stdout.write(f"belljar {VERSION}\n")
         return 0
     command = next((command for command in COMMANDS if command.name == words[0]), None)
     if command is None:

@@ -67,8 +67,7 @@ def measure_manifest(resolved: Resolved, folder: str, progress: Progress | None 
     try:
         canonical, measurement = measure(canonical_members(resolved, trees, executable, policy))
     except NotCanonical as error:
-        place = resolved.parsed.document.place(())
-        raise ManifestError([Problem(place, f"cannot be measured: {error}")]) from error
+        raise ManifestError([Problem(resolved.parsed.place(), f"cannot be measured: {error}")]) from error
     return Measured(
         resolved=resolved,
         trees=trees,
@@ -96,11 +95,12 @@ def _measure(tree: TreeSource, digests: DigestCache, folder: str, progress: Prog
 def _policy(resolved: Resolved) -> SyscallPolicy:
     calls = resolved.manifest.system_calls
     for key, names in (("insecure_allow", calls.insecure_allow), ("deny", calls.deny)):
-        for number, name in enumerate(names):
+        for name in names:
             try:
                 check_names((name,))
             except UnknownSyscall as error:
-                raise resolved.parsed.problem(("system_calls", key, number), str(error)) from error
+                place = resolved.parsed.place_in(("system_calls", key), name)
+                raise ManifestError([Problem(place, str(error))]) from error
     return make_policy(
         allow=tuple(calls.insecure_allow),
         deny=tuple(calls.deny),

@@ -23,8 +23,9 @@ from belljar.libos.enclave import (
 )
 
 from . import cache
+from .version import VERSION
 
-VERSION = 1
+FORMAT = f"{VERSION} record 2"  # another version may resolve, plan or measure in another way
 RACY_NS = 2_000_000_000  # as belljar.fs.measuring: younger stamps do not prove that nothing changed
 MAX_INPUTS = 20_000  # looking at more would cost more than it saves
 
@@ -69,7 +70,7 @@ _KINDS: dict[str, type[Value]] = {
 
 def encode(record: Record) -> bytes:
     """Return the bytes of a record."""
-    body = marshal.dumps([VERSION, _plain(record)])
+    body = marshal.dumps([FORMAT, _plain(record)])
     return crc32(body).to_bytes(4, "little") + body
 
 
@@ -92,7 +93,7 @@ def decode(content: bytes, key: tuple[object, ...]) -> Record:
         raise StaleRecord
     try:
         version, plain = marshal.loads(content[4:])  # noqa: S302 - our own file in a folder only we can write
-        record = _value(plain) if version == VERSION else None
+        record = _value(plain) if version == FORMAT else None
     except (ValueError, TypeError, EOFError, KeyError) as error:
         raise StaleRecord from error
     if not isinstance(record, Record) or record.key != key:

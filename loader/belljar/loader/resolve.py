@@ -84,9 +84,10 @@ def resolve(parsed: ParsedManifest) -> Resolved:
 
 def _refuse_twice(parsed: ParsedManifest) -> None:
     seen: set[str] = set()
-    for number, mount in enumerate(parsed.manifest.mounts):
+    for mount in parsed.manifest.mounts:
         if mount.path in seen:
-            raise parsed.problem(("mounts", number, "path"), f"two mounts at {mount.path}")
+            place = parsed.place_of_mount(mount.path, "path")
+            raise ManifestError([Problem(place, f"two mounts at {mount.path}")])
         seen.add(mount.path)
 
 
@@ -94,9 +95,8 @@ def _program_trees(parsed: ParsedManifest, needs: Needs, taken: set[str]) -> lis
     if not needs.files:
         return []
     if "/" in taken:
-        place = parsed.document.place(("mounts",))
         raise ManifestError(
-            [Problem(place, "a mount at / and programs: expected one of them")],
+            [Problem(parsed.place_of_mount("/"), "a mount at / and programs: expected one of them")],
             hint="bring the programs in with the tree, or mount the tree elsewhere",
         )
     exact = tuple(os.fsencode(path[1:]) for path in sorted(needs.files) if not needs.covers(path))

@@ -56,7 +56,7 @@ _UNKNOWN = -1  # __NR_SCMP_ERROR
 
 def _library() -> Any:
     try:
-        import pyseccomp
+        import pyseccomp  # pyright: ignore[reportMissingTypeStubs] # untyped, and used in this room only
     except (ImportError, RuntimeError, OSError) as error:
         raise SandboxUnavailable(
             f"libseccomp cannot be used: {error}", hint="install it, for example with: apt install libseccomp2"

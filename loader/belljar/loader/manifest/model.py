@@ -12,7 +12,16 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from . import quantities
@@ -59,10 +68,11 @@ def _regular_expression(value: object) -> object:
     return value
 
 
-def _argument_rule(value: object) -> object:
-    if value in ("none", "any") or isinstance(value, dict | ArgumentPattern):
-        return value  # pyright: ignore[reportUnknownVariableType] # a mapping: ArgumentPattern looks at it next
-    raise PydanticCustomError("arguments", "expected none, any, or a mapping with the key pattern", {})
+def _argument_rule(value: object) -> str | None:
+    """Return which form of `arguments` a value has, so that only the mistakes of that form are told."""
+    if isinstance(value, dict | ArgumentPattern):
+        return "mapping"
+    return "word" if value in ("none", "any") else None
 
 
 Size = Annotated[
@@ -220,7 +230,14 @@ class Manifest(Section):
     argv: Annotated[list[Text], Field(min_length=1)] | None = Field(
         default=None, description="The program and its arguments."
     )
-    arguments: Annotated[Literal["none", "any"] | ArgumentPattern, BeforeValidator(_argument_rule)] = Field(
+    arguments: Annotated[
+        Annotated[Literal["none", "any"], Tag("word")] | Annotated[ArgumentPattern, Tag("mapping")],
+        Discriminator(
+            _argument_rule,
+            custom_error_type="arguments",
+            custom_error_message="expected none, any, or a mapping with the key pattern",
+        ),
+    ] = Field(
         default="none", description="Whether a caller may add arguments: none, any, or those that match a pattern."
     )
     environment: Environment = Environment()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MAX_EXTENDS = 8
 BUILT_IN = ("minimal", "python")
-_TAGS = ("hashed", "host", "tmpfs", "ArgumentPattern", "literal['none','any']")  # parts of a place that pydantic adds
+_TAGS = ("hashed", "host", "tmpfs", "word", "mapping")  # parts of a place that pydantic adds
 _EXPECTED = {
     "missing": "this key is missing",
     "string_type": "expected a text",
@@ -52,16 +52,30 @@ class ParsedManifest:
         file: path of the outermost file, for messages.
         files: every file that was read, absolute, built-in ones left out.
         document: the outermost file as read, for the places of later findings.
+        mounts: where each mount stands, by its path in the enclave: the file and its number there.
     """
 
     manifest: Manifest
     file: str
     files: tuple[str, ...]
     document: Document
+    mounts: dict[str, tuple[Document, int]]
 
-    def problem(self, path: Path, message: str) -> ManifestError:
-        """Return an error about one place of the outermost file."""
-        return ManifestError([Problem(self.document.place(path), message)])
+    def place(self, *path: str | int) -> str:
+        """Return "file:line:column" of a value; of the nearest part around it if it comes from a base."""
+        return self.document.place(path)
+
+    def place_in(self, path: Path, text: str) -> str:
+        """Return where a text stands in a list of the outermost file, or where the list does."""
+        value: Value = self.document.value
+        for part in path:
+            value = value.get(str(part)) if isinstance(value, dict) else None
+        return self.document.place((*path, value.index(text)) if isinstance(value, list) and text in value else path)
+
+    def place_of_mount(self, path: str, *below: str) -> str:
+        """Return where the mount at a guest path stands, or a key of it."""
+        document, number = self.mounts[path]
+        return document.place(("mounts", number, *below))
 
 
 def parse_file(path: str) -> ParsedManifest:
@@ -90,36 +104,56 @@ def parse_text(text: str, *, name: str, folder: str) -> ParsedManifest:
 
 def _finish(name: str, text: bytes, folder: str, files: list[str]) -> ParsedManifest:
     document = read_document(text, name)
-    manifest = _with_bases(document, folder, files, depth=0)
+    mounts: dict[str, tuple[Document, int]] = {}
+    manifest = _with_bases(document, _Reading(folder, files, mounts), depth=0)
     missing = [key for key in ("name", "argv") if getattr(manifest, key) is None]
     if missing:
         raise ManifestError([Problem(document.place(()), f"the key {key} is missing") for key in missing])
-    return ParsedManifest(manifest=manifest, file=name, files=tuple(files), document=document)
+    return ParsedManifest(manifest=manifest, file=name, files=tuple(files), document=document, mounts=mounts)
 
 
-def _with_bases(document: Document, folder: str, files: list[str], *, depth: int) -> Manifest:
-    manifest = _validate(document, folder)
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What reading one file with its bases fills in.
+
+    Attributes:
+        folder: of the file at hand.
+        files: of all files so far.
+        mounts: of all files so far.
+    """
+
+    folder: str
+    files: list[str]
+    mounts: dict[str, tuple[Document, int]]
+
+    def at(self, folder: str) -> _Reading:
+        return _Reading(folder, self.files, self.mounts)
+
+
+def _with_bases(document: Document, reading: _Reading, *, depth: int) -> Manifest:
+    manifest = _validate(document, reading.folder)
     merged: Manifest | None = None
     for number, name in enumerate(manifest.extends):
         if depth >= MAX_EXTENDS:
             message = f"expected at most {MAX_EXTENDS} manifests on top of each other: do two extend each other?"
             raise ManifestError([Problem(document.place(("extends", number)), message)])
-        base = _base(name, document, folder, files, number, depth)
+        base = _base(name, document.place(("extends", number)), reading, depth)
         merged = base if merged is None else merge(merged, base)
+    reading.mounts.update({mount.path: (document, number) for number, mount in enumerate(manifest.mounts)})
     return manifest if merged is None else merge(merged, manifest)
 
 
-def _base(name: str, document: Document, folder: str, files: list[str], number: int, depth: int) -> Manifest:
+def _base(name: str, place: str, reading: _Reading, depth: int) -> Manifest:
     if name in BUILT_IN:
         text = resources.files("belljar.loader.manifest").joinpath("bases", f"{name}.yaml").read_bytes()
-        return _with_bases(read_document(text, f"built-in {name}"), folder, files, depth=depth + 1)
-    path = os.path.normpath(os.path.join(folder, name))
+        return _with_bases(read_document(text, f"built-in {name}"), reading, depth=depth + 1)
+    path = os.path.normpath(os.path.join(reading.folder, name))
     if not os.path.isfile(path):
         close = difflib.get_close_matches(name, BUILT_IN, 1, 0.5)
         hint = f"did you mean {close[0]}?" if close else f"built-in are {', '.join(BUILT_IN)}"
-        raise ManifestError([Problem(document.place(("extends", number)), f"no manifest {path}: {hint}")])
-    files.append(path)
-    return _with_bases(read_document(_read(path), path), os.path.dirname(path), files, depth=depth + 1)
+        raise ManifestError([Problem(place, f"no manifest {path}: {hint}")])
+    reading.files.append(path)
+    return _with_bases(read_document(_read(path), path), reading.at(os.path.dirname(path)), depth=depth + 1)
 
 
 def _read(path: str) -> bytes:

@@ -1,0 +1,73 @@
+"""`belljar check`: say what is wrong with manifests, and what is risky, each with its place."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from belljar.loader import cache
+from belljar.loader.errors import LoaderError, ManifestError, UsageError
+from belljar.loader.manifest.findings import ERROR, NOTE, Finding, judge
+from belljar.loader.manifest.parse import ParsedManifest, parse_file
+from belljar.loader.measure import measure_manifest
+from belljar.loader.resolve import resolve
+
+from .errors import loader_errors
+from .progress import hashing_progress
+
+if TYPE_CHECKING:
+    from belljar.loader.options import Parsed
+
+_FOUND = 1
+
+
+def main(parsed: Parsed) -> int:
+    """Check manifests; exit code 1 if there is an error or a warning."""
+    if not parsed.words:
+        raise UsageError("no manifest to check", hint="belljar check app.yaml")
+    found = [finding for path in parsed.words for finding in check_file(path)]
+    if parsed.has("json"):
+        rows = [{"level": f.level, "place": f.place, "message": f.message} for f in found]
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        sys.stdout.writelines(f"{finding.place}: {finding.level}: {finding.message}\n" for finding in found)
+        serious = sum(finding.level != NOTE for finding in found)
+        sys.stdout.write(f"{len(parsed.words)} manifest(s), {serious} problem(s), {len(found) - serious} note(s)\n")
+    return _FOUND if any(finding.level != NOTE for finding in found) else 0
+
+
+def check_file(path: str) -> list[Finding]:
+    """Return what there is to say about one manifest.
+
+    Raises:
+        LoaderError: it cannot be read at all.
+    """
+    try:
+        parsed = parse_file(path)
+    except ManifestError as error:
+        return [Finding(level=ERROR, place=problem.place, message=problem.message) for problem in error.problems]
+    try:
+        with loader_errors(), hashing_progress() as progress:
+            measured = measure_manifest(resolve(parsed), cache.cache_folder(), progress)
+    except ManifestError as error:
+        return [Finding(level=ERROR, place=problem.place, message=problem.message) for problem in error.problems]
+    except LoaderError as error:
+        return [Finding(level=ERROR, place=_place(parsed, error), message=_with_hint(error))]
+    return judge(parsed, measured)
+
+
+def _place(parsed: ParsedManifest, error: LoaderError) -> str:
+    """Return where an error without place belongs: at the part of the manifest that its text names."""
+    text = str(error)
+    for mount in parsed.manifest.mounts:
+        if mount.type != "tmpfs" and mount.source in text:
+            return parsed.place_of_mount(mount.path, "source")
+    for name in parsed.manifest.programs:
+        if text.startswith(f"{name}:"):
+            return parsed.place_in(("programs",), name)
+    return parsed.place("argv")
+
+
+def _with_hint(error: LoaderError) -> str:
+    return f"{error} ({error.hint})" if error.hint else str(error)
