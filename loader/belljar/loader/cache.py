@@ -11,6 +11,7 @@ from binascii import crc32
 
 from .errors import LoaderError
 
+PROGRAMS = "programs-"  # what is remembered of programs: see programs.py
 _NAME = "belljar"
 _VERSION = "1"  # of the layout of this folder
 

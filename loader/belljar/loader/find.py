@@ -22,7 +22,7 @@ _EXECUTABLE = 0o111
 
 
 def find_program(resolved: Resolved, trees: tuple[MeasuredTree, ...]) -> str:
-    """Return the guest path of the program in `argv`.
+    """Return the path to execute for `argv`: found along PATH, or as it is written if it has a slash (execvp(3)).
 
     Raises:
         ProgramNotFound: it is in no hashed tree.
@@ -37,7 +37,8 @@ def find_program(resolved: Resolved, trees: tuple[MeasuredTree, ...]) -> str:
         candidates = [posixpath.join(folder, name) for folder in resolved.environment.get("PATH", "").split(":")]
     guest = _open(resolved, trees)
     try:
-        return _first_executable(guest, resolved, candidates, name)
+        found = _first_executable(guest, resolved, candidates, name)
+        return name if "/" in name and name not in resolved.needs.programs else found
     finally:
         for source in guest.sources:
             source.close()

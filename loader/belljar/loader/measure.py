@@ -19,6 +19,7 @@ from .errors import LoaderError, ManifestError, Problem
 from .find import find_program
 
 if TYPE_CHECKING:
+    from .programs import Remembered
     from .resolve import Resolved, TreeSource
 
 
@@ -52,8 +53,16 @@ class Measured:
     measurement: Measurement
 
 
-def measure_manifest(resolved: Resolved, folder: str, progress: Progress | None = None) -> Measured:
+def measure_manifest(
+    resolved: Resolved, folder: str, progress: Progress | None = None, remembered: Remembered | None = None
+) -> Measured:
     """Measure an enclave.
+
+    Args:
+        resolved: what was decided.
+        folder: the cache folder.
+        progress: told how far hashing is.
+        remembered: trees of programs that need not be walked again.
 
     Raises:
         belljar.fs.measuring.SourceError: something cannot be read.
@@ -62,7 +71,10 @@ def measure_manifest(resolved: Resolved, folder: str, progress: Progress | None 
     """
     policy = _policy(resolved)
     with DigestCache(cache.digests_path(folder)) as digests:
-        trees = tuple(_measure(tree, digests, folder, progress) for tree in sorted(resolved.trees, key=_by_path))
+        trees = tuple(
+            _known(tree, folder, remembered) or _measure(tree, digests, folder, progress)
+            for tree in sorted(resolved.trees, key=_by_path)
+        )
     executable = find_program(resolved, trees)
     try:
         canonical, measurement = measure(canonical_members(resolved, trees, executable, policy))
@@ -80,6 +92,13 @@ def measure_manifest(resolved: Resolved, folder: str, progress: Progress | None 
 
 def _by_path(tree: TreeSource) -> str:
     return tree.path
+
+
+def _known(tree: TreeSource, folder: str, remembered: Remembered | None) -> Tree | None:
+    measured = remembered.trees.get(tree.path) if remembered is not None and tree.of_programs else None
+    if measured is None:
+        return None
+    return Tree(where=tree, measured=measured, index_path=cache.index_path(folder, measured.index.digest))
 
 
 def _measure(tree: TreeSource, digests: DigestCache, folder: str, progress: Progress | None) -> Tree:

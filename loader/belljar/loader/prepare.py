@@ -21,7 +21,7 @@ from belljar.libos.enclave import (
 )
 from belljar.libos.policy import compile_policy
 
-from . import cache
+from . import cache, programs
 from .derive.command import derive_manifest, is_shown
 from .manifest.parse import ParsedManifest, parse_file, parse_text
 from .measure import Measured, measure_manifest
@@ -57,14 +57,26 @@ def measure_target(target: Target, progress: Progress | None = None) -> Measured
     return measure_manifest(resolve(parse_target(target)), cache.cache_folder(), progress)
 
 
-def prepare(target: Target, progress: Progress | None = None) -> Record:
+def prepare(target: Target, progress: Progress | None = None, *, fresh: bool = False) -> Record:
     """Make the record of a target and save it.
+
+    Args:
+        target: what is to be run.
+        progress: told how far hashing is.
+        fresh: look at every file of the programs, too.
 
     Raises:
         Everything that parsing, resolving and measuring raise; SandboxUnavailable without libseccomp.
     """
     started = time.time_ns()
-    measured = measure_target(target, progress)
+    folder = cache.cache_folder()
+    parsed = parse_target(target)
+    names = parsed.manifest.programs
+    remembered = None if fresh or not names else programs.load(folder, names)
+    measured = measure_manifest(resolve(parsed, remembered), folder, progress, remembered)
+    if remembered is None and names:
+        trees = {t.where.path: (t.where.source, t.measured) for t in measured.trees if t.where.of_programs}
+        programs.save(folder, names, measured.resolved.needs, trees)
     record = Record(
         key=target.key(),
         prepared_ns=started,
@@ -75,7 +87,6 @@ def prepare(target: Target, progress: Progress | None = None) -> Record:
         canonical=_around_argv(measured),
         notes=_notes(target),
     )
-    folder = cache.cache_folder()
     try:
         cache.write_whole(cache.folders_path(folder, record.key), encode_folders(_all_folders(measured)))
         cache.write_whole(cache.record_path(folder, record.key), encode(record))

@@ -1,4 +1,4 @@
-"""Prepare a run in a process of its own, with a progress bar: `python -m belljar.loader.preparing FD WORDS…`.
+"""Prepare a run in a process of its own, with a progress bar: `python -m belljar.loader.preparing FD HOW WORDS…`.
 
 The caller's side (`prepare_elsewhere`) is hot; the other side imports whatever it needs. What it makes comes back
 through a pipe, so it works where no cache can be written; what it has to say goes to stderr.
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from .target import Target
 
 
-def prepare_elsewhere(target: Target) -> tuple[bytes, int]:
+_FRESH = "fresh"
+_USUAL = "usual"
+
+
+def prepare_elsewhere(target: Target, *, fresh: bool) -> tuple[bytes, int]:
     """Return (encoded record, 0), or (whatever, exit code) if the other process failed and said why."""
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
     words = [target.manifest] if target.manifest is not None else ["--", *target.command]
     # -P: the folder we stand in must not be able to bring modules of its own.
-    command = [sys.executable, "-P", "-m", __spec__.name, str(writer), *words]
+    command = [sys.executable, "-P", "-m", __spec__.name, str(writer), _FRESH if fresh else _USUAL, *words]
     quiet = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, 2, 1)]
     try:
         pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=quiet)
@@ -45,7 +49,7 @@ def main(words: list[str]) -> int:
 
     try:
         with loader_errors(), hashing_progress() as progress:
-            record = prepare(parse_words(words[1:]), progress)
+            record = prepare(parse_words(words[2:]), progress, fresh=words[1] == _FRESH)
     except LoaderError as error:
         report.error(str(error), error.hint)
         return error.exit_code

@@ -139,11 +139,15 @@ def remember_files(record: Record, opened: dict[str, Stamp]) -> None:
 
 
 def forget(record: Record) -> None:
-    """Have the next run measure again: host files were found changed."""
-    try:
-        os.unlink(cache.record_path(cache.cache_folder(), record.key))
-    except OSError:
-        pass
+    """Have the next run look at every file: one was found changed."""
+    folder = cache.cache_folder()
+    names = [os.path.basename(cache.record_path(folder, record.key))]
+    names += [name for name in os.listdir(folder) if name.startswith(cache.PROGRAMS)]
+    for name in names:
+        try:
+            os.unlink(os.path.join(folder, name))
+        except OSError:
+            pass
 
 
 def check(record: Record) -> None:

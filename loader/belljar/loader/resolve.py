@@ -18,17 +18,26 @@ from .manifest.model import HashedMount, HostMount, Manifest, TmpfsMount
 
 if TYPE_CHECKING:
     from .manifest.parse import ParsedManifest
+    from .programs import Remembered
 
 _STANDARD_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeSource:
-    """A hashed mount that is to be measured."""
+    """A hashed mount that is to be measured.
+
+    Attributes:
+        path: where in the guest.
+        source: folder or file on the host.
+        selection: which part of it.
+        of_programs: whether it is exactly what the programs bring, and nothing of the manifest's.
+    """
 
     path: str
     source: str
     selection: Selection
+    of_programs: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +68,12 @@ class Resolved:
         return self.parsed.manifest
 
 
-def resolve(parsed: ParsedManifest) -> Resolved:
+def resolve(parsed: ParsedManifest, remembered: Remembered | None = None) -> Resolved:
     """Decide everything that can be decided without reading content.
+
+    Args:
+        parsed: the manifest.
+        remembered: what is known of its programs.
 
     Raises:
         ManifestError: mounts are in conflict.
@@ -68,7 +81,7 @@ def resolve(parsed: ParsedManifest) -> Resolved:
     """
     manifest = parsed.manifest
     _refuse_twice(parsed)
-    needs = find_needs(manifest.programs)
+    needs = find_needs(manifest.programs) if remembered is None else remembered.needs
     hashed = [mount for mount in manifest.mounts if isinstance(mount, HashedMount)]
     trees = [*_program_trees(parsed, needs, {mount.path for mount in hashed}), *map(_tree, hashed)]
     return Resolved(
@@ -100,10 +113,12 @@ def _program_trees(parsed: ParsedManifest, needs: Needs, taken: set[str]) -> lis
             hint="bring the programs in with the tree, or mount the tree elsewhere",
         )
     exact = tuple(os.fsencode(path[1:]) for path in sorted(needs.files) if not needs.covers(path))
-    trees = [TreeSource(path="/", source="/", selection=Selection(exact=exact))]
+    trees = [TreeSource(path="/", source="/", selection=Selection(exact=exact), of_programs=True)]
     # A folder that the manifest mounts itself is the manifest's to decide about.
     folders = [folder for folder in sorted(needs.folders) if folder not in taken]
-    return trees + [TreeSource(path=folder, source=folder, selection=Selection()) for folder in folders]
+    return trees + [
+        TreeSource(path=folder, source=folder, selection=Selection(), of_programs=True) for folder in folders
+    ]
 
 
 def _tree(mount: HashedMount) -> TreeSource:

@@ -37,7 +37,7 @@ def main(parsed: Parsed) -> int:
         return print_manifest(target)
     record = None if parsed.has("fresh") else _remembered(target)
     if record is None:
-        record = _prepared(target)
+        record = _prepared(target, fresh=parsed.has("fresh"))
     spec = _complete(record, target)
     if parsed.has("dry-run"):
         print(plan_here(spec).describe())  # noqa: T201 - the result
@@ -53,7 +53,7 @@ def _run(spec: EnclaveSpec, record: Record, *, verbose: bool) -> int:
         run = run_enclave(spec, history.load())
     except ProgramNotStarted as error:
         kind = ProgramNotFound if error.code in (_ENOENT, _ENOTDIR) else ProgramNotExecutable
-        raise kind(f"{spec.executable}: cannot be executed in the enclave: {error}") from error
+        raise kind(f"{spec.executable}: cannot be executed in the enclave: {error}", hint=_hint(spec)) from error
     except LibosError as error:
         raise LoaderError(str(error), hint=error.hint) from error
     if run.outcome.reason == "integrity":
@@ -63,6 +63,10 @@ def _run(spec: EnclaveSpec, record: Record, *, verbose: bool) -> int:
         remember_files(record, run.opened)
     _report(run.outcome, record, verbose=verbose)
     return run.outcome.exit_code
+
+
+def _hint(spec: EnclaveSpec) -> str:
+    return f"is the interpreter of {spec.executable} in the enclave? Name it in the manifest: programs: [...]"
 
 
 def _report(outcome: Outcome, record: Record, *, verbose: bool) -> None:
@@ -93,7 +97,7 @@ def _remembered(target: Target) -> Record | None:
     return record if all(os.path.exists(mount.index_path) for mount in record.spec.hashed) else None
 
 
-def _prepared(target: Target) -> Record:
+def _prepared(target: Target, *, fresh: bool) -> Record:
     """Have the record made by a process of its own, and return it.
 
     Raises:
@@ -101,7 +105,7 @@ def _prepared(target: Target) -> Record:
     """
     from .preparing import prepare_elsewhere
 
-    content, exit_code = prepare_elsewhere(target)
+    content, exit_code = prepare_elsewhere(target, fresh=fresh)
     if exit_code:
         raise SystemExit(exit_code)
     try:

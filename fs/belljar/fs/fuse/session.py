@@ -26,14 +26,13 @@ _NO_REPLY = frozenset({protocol.FORGET, protocol.BATCH_FORGET, protocol.INTERRUP
 _GONE = frozenset({ENODEV, ENOENT, EINTR})
 _WANTED = (
     protocol.ASYNC_READ
-    | protocol.DO_READDIRPLUS
-    | protocol.READDIRPLUS_AUTO
     | protocol.NO_OPEN_SUPPORT
     | protocol.PARALLEL_DIROPS
     | protocol.MAX_PAGES
     | protocol.CACHE_SYMLINKS
     | protocol.NO_OPENDIR_SUPPORT
 )
+_WANTED_FOR_PLUS = protocol.DO_READDIRPLUS | protocol.READDIRPLUS_AUTO
 
 
 class Session:
@@ -113,7 +112,8 @@ class Session:
         major, minor, max_readahead, offered = protocol.INIT_IN.unpack_from(request, protocol.BODY)
         if major != protocol.MAJOR or minor < protocol.OLDEST_MINOR:
             raise OSError(EPROTO, f"kernel speaks FUSE {major}.{minor}, expected 7.{protocol.OLDEST_MINOR} or newer")
+        wanted = _WANTED | (_WANTED_FOR_PLUS if protocol.READDIRPLUS in self._operations else 0)
         return protocol.INIT_OUT.pack(
-            protocol.MAJOR, min(minor, protocol.NEWEST_MINOR), max_readahead, offered & _WANTED,
+            protocol.MAJOR, min(minor, protocol.NEWEST_MINOR), max_readahead, offered & wanted,
             16, 12, protocol.PAGE, 1, self._max_pages, 0, 0,
         )  # fmt: skip

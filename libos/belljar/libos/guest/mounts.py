@@ -182,6 +182,12 @@ def _mount_point(path: str, *, directory: bool) -> str:
     return target
 
 
+def _make_directories(step: steps.Step, _materials: Materials) -> None:
+    assert isinstance(step, steps.MakeDirectories)  # noqa: S101
+    for path in step.paths:
+        os.makedirs(NEW_ROOT + path, mode=0o755, exist_ok=True)
+
+
 def _pivot_root(_step: steps.Step, _materials: Materials) -> None:
     os.chdir(NEW_ROOT)
     kernel.pivot_root(".", ".")  # the old root now lies on top of the new one
@@ -223,6 +229,7 @@ _TAKE: dict[type[steps.Step], Callable[[steps.Step, Materials], None]] = {
     steps.KeepHashed: _keep_hashed,
     steps.ShowHashed: _show_hashed,
     steps.AttachHostMount: _attach_host_mount,
+    steps.MakeDirectories: _make_directories,
     steps.PivotRoot: _pivot_root,
     steps.SetHostName: _set_host_name,
     steps.LoopbackUp: _loopback_up,

@@ -146,12 +146,22 @@ def _setup(spec: EnclaveSpec, host: Host, warmup: Warmup) -> list[steps.Step]:
         plan.append(steps.KeepHashed(paths=tuple(covered)))
         placed += [(path, steps.ShowHashed(path=path)) for path in covered]
     plan += [step for _, step in sorted(placed, key=lambda item: item[0])]  # parents before what lies in them
+    missing = [path for path in (spec.working_directory, spec.user.home) if _is_in_scratch(path, spec)]
+    if missing:
+        plan.append(steps.MakeDirectories(paths=tuple(missing)))
     plan += [steps.PivotRoot(), steps.SetHostName(name=spec.name)]
     if not spec.host_network:
         plan.append(steps.LoopbackUp())
     plan.append(steps.LookUpUsed(paths=warmup[0], folders=warmup[1]))
     plan.append(steps.LeaveCpu())
     return plan
+
+
+def _is_in_scratch(path: str, spec: EnclaveSpec) -> bool:
+    """Say whether a directory lies below a scratch mount, and no other mount provides it."""
+    mounts = [m.path for m in spec.hashed] + [m.path for m in spec.host] + [m.path for m in spec.scratch]
+    around = max((mount for mount in mounts if f"{path}/".startswith(f"{mount.rstrip('/')}/")), key=len, default="/")
+    return around != path and around in {m.path for m in spec.scratch}
 
 
 def _confine(spec: EnclaveSpec, host: Host) -> list[steps.Step]:

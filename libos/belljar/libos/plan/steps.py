@@ -163,6 +163,15 @@ class AttachHostMount(Step):
         return f"bind host {self.source} at {self.path} ({access}, nosuid, nodev{exec_})"
 
 
+class MakeDirectories(Step):
+    """Make directories inside of scratch mounts: those that the program starts in or lives in."""
+
+    paths: tuple[str, ...]
+
+    def describe(self) -> str:
+        return f"make {' '.join(self.paths)}"
+
+
 class PivotRoot(Step):
     """Make the new tree the root and drop the host's."""
 

@@ -6,11 +6,10 @@ first, then file servers, then cgroups.
 
 from __future__ import annotations
 
-import os
-
 from belljar.libos.outcome import Run
 
 from .launch import fork_guest, start
+from .streams import give_pipes_to, let_go, open_standard_descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,10 +37,13 @@ class Lifetime:
 
     def run(self) -> Run:
         """Run to the end; raises what `run_enclave` raises."""
-        _open_standard_descriptors()
+        open_standard_descriptors()
         warden = self._warden()
         try:
+            if not self._plan.ids.deny_setgroups:
+                give_pipes_to(self._plan.ids.uids[-1][1], self._plan.ids.gids[-1][1])
             guest = fork_guest(self._spec, self._plan, self._terminal)
+            let_go(0, 1)
             try:
                 return self._supervise(guest)
             finally:
@@ -94,10 +96,3 @@ class Lifetime:
                 files.close()
         finally:
             events.close()
-
-
-def _open_standard_descriptors() -> None:
-    """Fill 0, 1 and 2 if the caller closed them, or the next descriptor we open would become the guest's."""
-    while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)

@@ -7,35 +7,40 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from tqdm import tqdm
-
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from tqdm import tqdm
+
+    from belljar.fs.measuring import Progress
 
 _DELAY_S = 0.5
 
 
-class HashingProgress:
-    """Adds up what several threads hash; `belljar.fs.measuring.Progress`."""
+class _Bar:
+    """Adds up what several threads hash."""
 
     def __init__(self, bar: tqdm[NoReturn]) -> None:
         self._bar = bar
         self._lock = threading.Lock()
 
     def expect(self, size_bytes: int) -> None:
-        """So many bytes more will be hashed."""
         self._bar.total = (self._bar.total or 0) + size_bytes
         self._bar.refresh()
 
     def advance(self, size_bytes: int) -> None:
-        """So many bytes have been hashed."""
         with self._lock:
             self._bar.update(size_bytes)
 
 
 @contextmanager
-def hashing_progress() -> Generator[HashingProgress]:
-    """Show a bar while the block runs."""
+def hashing_progress() -> Generator[Progress | None]:
+    """Show a bar while the block runs; None where nobody could see it."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm  # 40 ms
+
     with tqdm(
         desc="belljar: measuring",
         total=0,
@@ -44,7 +49,6 @@ def hashing_progress() -> Generator[HashingProgress]:
         unit_divisor=1024,
         delay=_DELAY_S,
         leave=False,
-        disable=not sys.stderr.isatty(),
         file=sys.stderr,
     ) as bar:
-        yield HashingProgress(bar)
+        yield _Bar(bar)
