@@ -435,7 +435,8 @@ class TestProcesses:
         import signal, sys, time
         signal.signal(signal.SIGTERM, lambda *_: (print("handled", flush=True), sys.exit(5)))
         print("ready", flush=True)
-        time.sleep(60)
+        for _ in range(600):  # CPython sleeps on if a signal comes just before it starts to
+            time.sleep(0.1)
         """
         with belljar.start("run", "--", PYTHON, "-c", textwrap.dedent(code)) as process:
             assert process.stdout is not None

@@ -22,7 +22,8 @@ class Outcome(Value):
     """How a run ended.
 
     Attributes:
-        reason: "exit", "signal", "time-limit", "memory-limit", "integrity", "stopped" or "supervisor".
+        reason: "exit", "signal", "time-limit", "memory-limit", "integrity", "stopped", "killed" or
+            "supervisor".
         exit_code: what `belljar run` exits with.
         signal: number of the signal that ended the program, or None.
         notes: what a person should know, one line each.

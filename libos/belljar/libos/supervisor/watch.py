@@ -110,6 +110,9 @@ class Watch:
             self._terminal.connect(*descriptors)
         elif name == messages.EXITED:
             self._decide(self._ended(int(fields[0])))
+        elif not name and self._guest.program >= 0:
+            note = "the enclave was ended from outside: its init was killed"
+            self._decide(Outcome(reason="killed", exit_code=EXIT_BELLJAR_FAILED, notes=(note,)))
         else:
             raise failure(name, fields)
 

@@ -26,7 +26,6 @@ class _Bar:
 
     def expect(self, size_bytes: int) -> None:
         self._bar.total = (self._bar.total or 0) + size_bytes
-        self._bar.refresh()
 
     def advance(self, size_bytes: int) -> None:
         with self._lock:
