@@ -6,13 +6,19 @@ Hot: no import that costs.
 
 from __future__ import annotations
 
+import marshal
 import os
 from binascii import crc32
 
 from .errors import LoaderError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 PROGRAMS = "programs-"  # what is remembered of programs: see programs.py
 _NAME = "belljar"
+_CHECKSUM_BYTES = 4
 _VERSION = "1"  # of the layout of this folder
 
 
@@ -67,6 +73,41 @@ def index_path(folder: str, digest: bytes) -> str:
 def digests_path(folder: str) -> str:
     """Return the database of file digests."""
     return os.path.join(folder, "digests.sqlite")
+
+
+def store(path: str, value: Any) -> None:
+    """Keep a plain value in a file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_whole(path, dumps(value))
+
+
+def fetch(path: str) -> Any:
+    """Return the plain value that `store` kept, or None if there is none or it is damaged."""
+    try:
+        with open(path, "rb") as file:
+            return loads(file.read())
+    except OSError:
+        return None
+
+
+def dumps(value: Any) -> bytes:
+    """Return the bytes of a plain value, with a checksum in front."""
+    body = marshal.dumps(value)
+    return crc32(body).to_bytes(_CHECKSUM_BYTES, "little") + body
+
+
+def loads(content: bytes) -> Any:
+    """Return the plain value in `content`, or None if it is damaged: marshal must not see damaged bytes."""
+    body = content[_CHECKSUM_BYTES:]
+    if not body or crc32(body) != int.from_bytes(content[:_CHECKSUM_BYTES], "little"):
+        return None
+    try:
+        return marshal.loads(body)  # noqa: S302 - made by us, in a folder only we can write
+    except (ValueError, TypeError, EOFError):  # made by another Python
+        return None
 
 
 def write_whole(path: str, content: bytes) -> None:

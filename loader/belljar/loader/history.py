@@ -1,4 +1,4 @@
-"""What earlier runs used: kept per measurement, and what all runs of one record had in common. Hot: marshal only.
+"""What earlier runs used: kept per measurement, and what all runs of one record had in common. Hot.
 
 In comes what a run used; out comes what the next one asks for first. A hint, tied to the digests of the indexes: entry
 numbers of another index would mean other files.
@@ -6,7 +6,6 @@ numbers of another index would mean other files.
 
 from __future__ import annotations
 
-import marshal
 import os
 from binascii import crc32
 
@@ -67,20 +66,12 @@ def _path(folder: str, key: bytes) -> str:
 
 
 def _read(path: str, digests: tuple[bytes, ...]) -> Warmup | None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    known = cache.fetch(path)
+    if known is None or known[:2] != (_VERSION, digests):
         return None
-    try:
-        content = os.read(descriptor, os.fstat(descriptor).st_size)
-    finally:
-        os.close(descriptor)
-    if crc32(content[4:]) != int.from_bytes(content[:4], "little"):  # marshal must not see damaged bytes
-        return None
-    version, made_for, used = marshal.loads(content[4:])  # noqa: S302 - our own file in a folder only we can write
-    return used if version == _VERSION and made_for == digests else None
+    used: Warmup = known[2]
+    return used
 
 
 def _write(path: str, digests: tuple[bytes, ...], used: Warmup) -> None:
-    body = marshal.dumps((_VERSION, digests, used))
-    cache.write_whole(path, crc32(body).to_bytes(4, "little") + body)
+    cache.store(path, (_VERSION, digests, used))

@@ -25,7 +25,7 @@ from . import cache, programs
 from .derive.command import derive_manifest, is_shown
 from .manifest.parse import ParsedManifest, parse_file, parse_text
 from .measure import Measured, measure_manifest
-from .record import Record, encode, encode_folders
+from .record import Record, encode
 from .resolve import resolve
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def prepare(target: Target, progress: Progress | None = None, *, fresh: bool = F
         notes=_notes(target),
     )
     try:
-        cache.write_whole(cache.folders_path(folder, record.key), encode_folders(_all_folders(measured)))
+        cache.store(cache.folders_path(folder, record.key), _all_folders(measured))
         cache.write_whole(cache.record_path(folder, record.key), encode(record))
     except OSError:  # full or read-only: this run has its record, the next one makes it again
         pass

@@ -7,7 +7,6 @@ forgotten (`record.forget`). For `belljar run` only; `measure` and `check` look 
 
 from __future__ import annotations
 
-import marshal
 import os
 import time
 from binascii import crc32
@@ -43,16 +42,15 @@ class Remembered:
 
 def load(folder: str, programs: list[str]) -> Remembered | None:
     """Return what is known of `programs`, or None if something it depends on has changed."""
+    known: Any = cache.fetch(_path(folder, programs))
     try:
-        with open(_path(folder, programs), "rb") as file:
-            known: Any = marshal.load(file)  # noqa: S302 - our own file in a folder only we can write
-        if known["format"] != _FORMAT or not _is_unchanged(known["stamps"], known["made_ns"]):
+        if known is None or known["format"] != _FORMAT or not _is_unchanged(known["stamps"], known["made_ns"]):
             return None
         needs = Needs()
         needs.files, needs.inputs = set(known["files"]), set(known["inputs"])
         needs.folders, needs.programs = known["folders"], known["programs"]
         trees = {path: _tree(fields) for path, fields in known["trees"].items()}
-    except (OSError, EOFError, ValueError, TypeError, KeyError):  # nothing known, or damaged
+    except OSError:  # something it depends on has gone
         return None
     complete = all(os.path.exists(cache.index_path(folder, tree.index.digest)) for tree in trees.values())
     return Remembered(needs, trees) if complete else None
@@ -83,7 +81,7 @@ def save(folder: str, programs: list[str], needs: Needs, trees: dict[str, tuple[
             "programs": needs.programs,
             "trees": {path: _fields(tree) for path, (_, tree) in trees.items()},
         }
-        cache.write_whole(_path(folder, programs), marshal.dumps(known))
+        cache.store(_path(folder, programs), known)
     except OSError:
         pass
 

@@ -3,14 +3,12 @@
 In comes what was resolved and measured; out come bytes, and back. A record says on which host files and environment it
 depends; a run first looks whether those are as they were. What it does not look at, because the last runs did not use
 it, is still verified by content when it is served, so a stale record can stop an enclave but never change one.
-Hot: marshal and nothing else.
+Hot.
 """
 
 from __future__ import annotations
 
-import marshal
 import os
-from binascii import crc32
 
 from belljar.libos.enclave import (
     EnclaveSpec,
@@ -70,8 +68,7 @@ _KINDS: dict[str, type[Value]] = {
 
 def encode(record: Record) -> bytes:
     """Return the bytes of a record."""
-    body = marshal.dumps([FORMAT, _plain(record)])
-    return crc32(body).to_bytes(4, "little") + body
+    return cache.dumps([FORMAT, _plain(record)])
 
 
 def _plain(value: object) -> object:
@@ -89,12 +86,12 @@ def decode(content: bytes, key: tuple[object, ...]) -> Record:
     Raises:
         StaleRecord: it is damaged, or made by another version or for another key.
     """
-    if crc32(content[4:]) != int.from_bytes(content[:4], "little"):  # marshal must not see damaged bytes
+    known = cache.loads(content)
+    if known is None or known[0] != FORMAT:
         raise StaleRecord
     try:
-        version, plain = marshal.loads(content[4:])  # noqa: S302 - our own file in a folder only we can write
-        record = _value(plain) if version == FORMAT else None
-    except (ValueError, TypeError, EOFError, KeyError) as error:
+        record = _value(known[1])
+    except (ValueError, KeyError) as error:
         raise StaleRecord from error
     if not isinstance(record, Record) or record.key != key:
         raise StaleRecord
@@ -108,11 +105,6 @@ def _value(plain: Plain) -> Plain:
     return tuple(map(_value, plain)) if isinstance(plain, tuple) else plain
 
 
-def encode_folders(stamps: dict[str, Stamp]) -> bytes:
-    """Return the bytes of the stamps that folders had when they were measured."""
-    return marshal.dumps(stamps)
-
-
 def remember_files(record: Record, opened: dict[str, Stamp]) -> None:
     """Let later starts look at the files a run has read, and at the folders above them.
 
@@ -124,8 +116,7 @@ def remember_files(record: Record, opened: dict[str, Stamp]) -> None:
         return
     folder = cache.cache_folder()
     try:
-        with open(cache.folders_path(folder, record.key), "rb") as file:
-            measured: dict[str, Stamp] = marshal.load(file)  # noqa: S302 - as above
+        measured: dict[str, Stamp] = cache.fetch(cache.folders_path(folder, record.key)) or {}
         for path in [*new]:
             above = os.path.dirname(path)
             while above in measured and above not in known and above not in new:
@@ -134,7 +125,7 @@ def remember_files(record: Record, opened: dict[str, Stamp]) -> None:
         cache.write_whole(
             cache.record_path(folder, record.key), encode(record.replace(inputs=(*record.inputs, *new.items())))
         )
-    except (OSError, ValueError, EOFError, TypeError):  # the next run looks again
+    except OSError:  # the next run looks again
         pass
 
 

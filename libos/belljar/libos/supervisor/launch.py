@@ -102,13 +102,13 @@ def start(guest: Guest, spec: EnclaveSpec, plan: Plan, cgroups: Cgroups, files: 
         cgroups.add(outer)
     except OSError as error:
         raise SandboxUnavailable(f"cannot move the enclave into its cgroup: {error.strerror}") from error
-    guest.control.send(messages.GO)
+    _send(guest, messages.GO)
     root, generated = _expect(guest, messages.UNSHARED)[1]
     try:
         _map_ids(outer, plan.ids)
         captured = _capture(spec, plan)
         try:
-            guest.control.send(messages.MAPPED, descriptors=captured)
+            _send(guest, messages.MAPPED, captured)
         finally:
             for descriptor in captured:
                 os.close(descriptor)
@@ -125,6 +125,15 @@ def start(guest: Guest, spec: EnclaveSpec, plan: Plan, cgroups: Cgroups, files: 
 def setup_cpu(plan: Plan) -> int:
     """Return the CPU that setup and file servers share."""
     return next(step.cpu for step in plan.setup if isinstance(step, ShareCpu))
+
+
+def _send(guest: Guest, kind: bytes, descriptors: list[int] | None = None) -> None:
+    """Send a message; if the guest's side has failed before it could read it, that is what is told."""
+    try:
+        guest.control.send(kind, descriptors=descriptors)
+    except BrokenPipeError:
+        name, fields, _ = guest.control.receive()
+        raise failure(name, fields) from None
 
 
 def _expect(guest: Guest, kind: bytes) -> tuple[list[bytes], list[int]]:
