@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.running import Belljar
+from support.running import PYTHON, Belljar
+from support.users import ORDINARY_ID, ordinary_prefix
 
+ROOT = Path(__file__).parent.parent
 _SETTLE_S = 5.0
 
 
@@ -28,6 +33,69 @@ def belljar(cache: Path, tmp_path: Path) -> Belljar:
     folder = tmp_path / "work"
     folder.mkdir()
     return Belljar(cache=cache, folder=folder)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The console script of a wheel, installed in a clean environment that every user can read."""
+    python = PYTHON if sys.executable != PYTHON else sys.executable
+    wheels = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(wheels), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    with tempfile.TemporaryDirectory(prefix="belljar-installed-") as name:
+        Path(name).chmod(0o755)
+        made = subprocess.run([python, "-m", "venv", f"{name}/venv"], capture_output=True, text=True, check=False)
+        if made.returncode:
+            pytest.skip(f"{python} -m venv does not work here: {made.stdout[-200:]}")
+        pip = [f"{name}/venv/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        subprocess.run([*pip, str(next(wheels.glob("*.whl")))], check=True, capture_output=True)
+        yield Path(name, "venv/bin/belljar")
+
+
+@pytest.fixture(scope="session")
+def ordinary_home() -> Iterator[Path]:
+    """A folder that an ordinary user owns, with a fuse device that user may open."""
+    with tempfile.TemporaryDirectory(prefix="belljar-user-") as name:
+        home = Path(name)
+        home.chmod(0o755)
+        (home / "cache").mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            os.mknod(home / "fuse", 0o020666, os.stat("/dev/fuse").st_rdev)
+            (home / "fuse").chmod(0o666)
+            os.chown(home / "cache", ORDINARY_ID, ORDINARY_ID)
+        elif not os.access("/dev/fuse", os.R_OK | os.W_OK):
+            pytest.skip("this user may not open /dev/fuse (as root, the tests give themselves a device of their own)")
+        yield home
+
+
+@pytest.fixture
+def ordinary(ordinary_home: Path, installed: Path) -> Iterator[Belljar]:
+    """Belljar as installed from its wheel, run by an ordinary user in a folder of theirs."""
+    with tempfile.TemporaryDirectory(prefix="work-", dir=ordinary_home) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        if os.geteuid() == 0:
+            os.chown(folder, ORDINARY_ID, ORDINARY_ID)
+        user = Belljar(
+            cache=ordinary_home / "cache",
+            folder=folder,
+            environment={"HOME": str(ordinary_home)},
+            prefix=ordinary_prefix(str(ordinary_home / "fuse")),
+            script=installed,
+        )
+        probe = user("measure", "--", "/bin/sh", check=None)
+        if probe.returncode:
+            pytest.skip(f"an ordinary user cannot run {installed}: {probe.stderr.strip()[-200:]}")
+        yield user
+
+
+@pytest.fixture(params=["root", "user"])
+def anybody(request: pytest.FixtureRequest) -> Belljar:
+    """Belljar, run by root and by an ordinary user in turn."""
+    if request.param == "root" and os.geteuid() != 0:
+        pytest.skip("not root")
+    found: Belljar = request.getfixturevalue("belljar" if request.param == "root" else "ordinary")
+    return found
 
 
 @pytest.fixture(scope="session", autouse=True)

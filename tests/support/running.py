@@ -26,16 +26,18 @@ class Belljar:
         folder: working directory of every call.
         environment: additions to the environment.
         prefix: words before the command: `setpriv`, `unshare` …
+        script: the console script.
     """
 
     cache: Path
     folder: Path
     environment: dict[str, str] = field(default_factory=dict[str, str])
     prefix: list[str] = field(default_factory=list[str])
+    script: Path = SCRIPT
 
     def command(self, *words: str) -> list[str]:
         """Return the command line that runs belljar."""
-        return [*self.prefix, str(SCRIPT), *words]
+        return [*self.prefix, str(self.script), *words]
 
     def environ(self) -> dict[str, str]:
         """Return the environment belljar is run in."""

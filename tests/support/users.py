@@ -22,3 +22,16 @@ def as_ordinary_user() -> Iterator[None]:
     finally:
         os.seteuid(0)
         os.setegid(0)
+
+
+def ordinary_prefix(device: str) -> list[str]:
+    """Return words that run a command as an ordinary user who may open /dev/fuse.
+
+    Args:
+        device: a node like /dev/fuse with mode 0666, shown in its place in a mount namespace of its own.
+    """
+    if os.geteuid() != 0:
+        return []
+    become = f"setpriv --reuid={ORDINARY_ID} --regid={ORDINARY_ID} --clear-groups --no-new-privs"
+    script = f'mount --bind {device} /dev/fuse && exec {become} "$@"'
+    return ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]

@@ -25,6 +25,8 @@ _QUIET = kernel.MS_NOSUID | kernel.MS_NODEV
 _STRICT = _QUIET | kernel.MS_NOEXEC
 # The overlay copies the mode of the root when it is mounted, before anybody asked FUSE for it: so it is said here.
 _FUSE_OPTIONS = "fd={},rootmode=40555,user_id={},group_id={},allow_other,default_permissions"
+_FEWEST_INODES = 1024
+_BYTES_PER_INODE = 4096
 _DEVICE_LINKS = {
     "fd": "/proc/self/fd",
     "stdin": "/proc/self/fd/0",
@@ -125,7 +127,7 @@ def _mount_devices(step: steps.Step, _materials: Materials) -> None:
     assert isinstance(step, steps.MountDevices)  # noqa: S101
     dev = f"{NEW_ROOT}/dev"
     flags = kernel.MS_NOSUID | kernel.MS_NOEXEC
-    kernel.mount("tmpfs", dev, "tmpfs", flags, "mode=755,size=64k")
+    kernel.mount("tmpfs", dev, "tmpfs", flags, "mode=755,size=64k,nr_inodes=64")
     for name in step.devices:
         os.close(os.open(f"{dev}/{name}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
         kernel.mount(f"/dev/{name}", f"{dev}/{name}", None, kernel.MS_BIND)
@@ -134,7 +136,7 @@ def _mount_devices(step: steps.Step, _materials: Materials) -> None:
     os.mkdir(f"{dev}/pts")
     kernel.mount("devpts", f"{dev}/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=620")
     os.mkdir(f"{dev}/shm")
-    kernel.mount("tmpfs", f"{dev}/shm", "tmpfs", _STRICT, f"mode=1777,size={step.shm_bytes}")
+    kernel.mount("tmpfs", f"{dev}/shm", "tmpfs", _STRICT, _scratch_options(0o1777, step.shm_bytes))
     kernel.mount("none", dev, None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | flags)
 
 
@@ -147,7 +149,12 @@ def _mount_scratch(step: steps.Step, _materials: Materials) -> None:
     assert isinstance(step, steps.MountScratch)  # noqa: S101
     target = _mount_point(step.path, directory=True)
     flags = _QUIET if step.executable else _STRICT
-    kernel.mount("tmpfs", target, "tmpfs", flags, f"mode={step.mode:o},size={step.size_bytes}")
+    kernel.mount("tmpfs", target, "tmpfs", flags, _scratch_options(step.mode, step.size_bytes))
+
+
+def _scratch_options(mode: int, size_bytes: int) -> str:
+    """Limit the number of files, too: each takes kernel memory, also an empty one."""
+    return f"mode={mode:o},size={size_bytes},nr_inodes={max(_FEWEST_INODES, size_bytes // _BYTES_PER_INODE)}"
 
 
 def _keep_hashed(step: steps.Step, materials: Materials) -> None:

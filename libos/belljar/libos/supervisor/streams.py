@@ -6,10 +6,23 @@ What is a terminal is not handed to the program at all: see `terminal.py`.
 from __future__ import annotations
 
 import os
+from stat import S_ISDIR
+
+from belljar.libos.errors import SandboxUnavailable
 
 
 def open_standard_descriptors() -> None:
-    """Fill 0, 1 and 2 if the caller closed them, or the next descriptor we open would become the guest's."""
+    """Fill 0, 1 and 2 if the caller closed them, or the next descriptor we open would become the guest's.
+
+    Raises:
+        SandboxUnavailable: one of them is a directory: with it, a guest could open host files by relative paths.
+    """
+    for descriptor, name in enumerate(("input", "output", "error")):
+        try:
+            if S_ISDIR(os.fstat(descriptor).st_mode):
+                raise SandboxUnavailable(f"standard {name} is a directory: a program in an enclave may not have one")
+        except OSError:  # closed
+            pass
     while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
