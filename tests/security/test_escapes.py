@@ -138,9 +138,7 @@ def test_system_calls_that_escapes_are_made_of(anybody: Belljar) -> None:
     ]
     found = attack(anybody, "\n".join(lines))
     expected = {name: row[3] for name, row in SYSTEM_CALLS.items()}
-    for name, other in ALSO.items():
-        if found[name] == other:
-            expected[name] = other
+    expected |= {name: other for name, other in ALSO.items() if found[name] == other}
     assert found == expected
 
 
@@ -368,8 +366,6 @@ def test_a_folder_as_a_standard_stream_is_no_way_out(anybody: Belljar, stream: s
     finally:
         os.close(descriptor)
     assert done.returncode != 0
-    if stream == "output":
-        assert "standard output is a directory" in done.stderr
     assert not (done.stderr or "").endswith("ran")
 
 
