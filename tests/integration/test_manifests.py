@@ -1,0 +1,80 @@
+"""Every manifest in `manifests/` runs its real program, unmodified, and belljar check finds nothing to warn of."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.running import PYTHON, Belljar
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+EXPECTED = {
+    "stdlib": "6 the\n3 on\n3 just\n",
+    "console-script": "SELECT a,\n       b\nFROM t\nWHERE a = 1\n  AND b IN\n    (SELECT c\n     FROM u)",
+    "numpy-pandas": (
+        "       count  mean\nsite              \nnorth      2   2.0\nsouth      1  10.0\nsolution 2.0 3.0\n"
+    ),
+    "flask-gunicorn": '200 {"hello":"from inside","worker":true}\ngunicorn ended with 0\n',
+    "multiprocessing": "1229 primes\n2000 additions\n",
+    "sqlite": "wal\n400 19800\nok\n",
+    "coreutils": "['4', 'fish']\n['8', 'words.txt']\n",
+}
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Return what makes a virtual environment for a requirements file; each is made once."""
+    made: dict[str, Path] = {}
+
+    def make(requirements: Path) -> Path:
+        key = requirements.read_text()
+        if key not in made:
+            folder = tmp_path_factory.mktemp("venv")
+            subprocess.run([PYTHON, "-m", "venv", str(folder)], check=True, capture_output=True)
+            pip = [str(folder / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+            subprocess.run([*pip, "-r", str(requirements)], check=True, capture_output=True)
+            made[key] = folder
+        return made[key]
+
+    return make
+
+
+def prepared(belljar: Belljar, name: str, environment: Callable[[Path], Path]) -> Belljar:
+    requirements = MANIFESTS / name / "requirements.txt"
+    if requirements.exists():
+        belljar.environment["VIRTUAL_ENV"] = str(environment(requirements))
+    else:
+        belljar.environment["PATH"] = f"{Path(PYTHON).parent}:/usr/bin:/bin"
+    belljar.folder = MANIFESTS / name
+    return belljar
+
+
+def test_every_folder_is_expected() -> None:
+    assert {path.parent.name for path in MANIFESTS.glob("*/app.yaml")} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_it_runs(belljar: Belljar, environment: Callable[[Path], Path], name: str) -> None:
+    done = prepared(belljar, name, environment)("run", "app.yaml", timeout=300)
+    assert done.stdout == EXPECTED[name]
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_there_is_nothing_to_warn_of(belljar: Belljar, environment: Callable[[Path], Path], name: str) -> None:
+    done = prepared(belljar, name, environment)("check", "app.yaml")
+    assert done.stdout == "1 manifest(s), 0 problem(s), 0 note(s)\n"
+
+
+def test_a_package_of_the_environment_can_be_used_without_a_manifest(
+    belljar: Belljar, environment: Callable[[Path], Path]
+) -> None:
+    venv = environment(MANIFESTS / "console-script/requirements.txt")
+    script = belljar("run", "--", str(venv / "bin/sqlformat"), "-", stdin="select 1").stdout
+    module = belljar("run", "--", str(venv / "bin/python"), "-m", "sqlparse", "-", stdin="select 1").stdout
+    assert script == module == "select 1"
+    assert sys.version_info >= (3, 11)
