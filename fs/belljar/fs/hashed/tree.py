@@ -108,14 +108,14 @@ class Tree:
 
     def _parent(self, path: str) -> tuple[int, bytes]:
         above, _, name = path.rpartition("/")
-        return self._directory(above), name.encode()
+        return self._directory(above, wanted=path), name.encode()
 
-    def _directory(self, path: str) -> int:
+    def _directory(self, path: str, *, wanted: str | None = None) -> int:
         """Return the skeleton node of a directory, made now if a source or nobody provides it."""
         node = 1
         for part in path.split("/"):
             if part:
-                node = self._step(node, part.encode(), path)
+                node = self._step(node, part.encode(), wanted or path)
         return node
 
     def _step(self, node: int, name: bytes, path: str) -> int:
