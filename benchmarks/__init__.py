@@ -1,0 +1,1 @@
+"""How fast Belljar is, beside native and beside other sandboxes."""
