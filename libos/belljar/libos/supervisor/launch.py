@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .files import GuestFiles
     from .terminal import CallerTerminal
 
+    Message = tuple[bytes, list[bytes], list[int]]
+
 _HINTS = (
     ("unshare", "user namespaces are restricted here: run `belljar doctor`, or see docs/troubleshooting.md"),
     ("open /dev/fuse", "an ordinary user needs a /dev/fuse of mode 0666, as the package fuse3 sets it"),
@@ -112,14 +114,27 @@ def start(guest: Guest, spec: EnclaveSpec, plan: Plan, cgroups: Cgroups, files: 
         finally:
             for descriptor in captured:
                 os.close(descriptor)
-        guest.init = int(_expect(guest, messages.INIT)[0][0])
-        guest.outer_ended()
-        _expect(guest, messages.MOUNTED)
+        _expect(guest, messages.MOUNTED, _know_init(guest))
     except BaseException:
         os.close(root)
         os.close(generated)
         raise
     files.serve(root, generated, setup_cpu(plan))
+
+
+def _know_init(guest: Guest) -> Message | None:
+    """Wait until outer has named init; init runs already and may speak earlier: return the worst it said."""
+    early = None
+    while True:
+        message = guest.control.receive()
+        if message[0] == messages.INIT:
+            guest.init = int(message[1][0])
+            guest.outer_ended()
+            return early
+        if not message[0]:
+            raise failure(*(early or message)[:2])
+        if early is None or message[0] == messages.FAILED:
+            early = message
 
 
 def setup_cpu(plan: Plan) -> int:
@@ -136,8 +151,8 @@ def _send(guest: Guest, kind: bytes, descriptors: list[int] | None = None) -> No
         raise failure(name, fields) from None
 
 
-def _expect(guest: Guest, kind: bytes) -> tuple[list[bytes], list[int]]:
-    name, fields, descriptors = guest.control.receive()
+def _expect(guest: Guest, kind: bytes, early: Message | None = None) -> tuple[list[bytes], list[int]]:
+    name, fields, descriptors = early or guest.control.receive()
     if name == kind:
         return fields, descriptors
     raise failure(name, fields)
