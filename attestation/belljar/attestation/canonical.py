@@ -7,6 +7,7 @@ keys sorted. Numbers with fractions are refused: their spelling is where canonic
 from __future__ import annotations
 
 import json
+from typing import cast
 
 MAX_INTEGER = (1 << 53) - 1  # RFC 8785 3.2.2.3: beyond it other implementations lose digits
 Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
@@ -36,12 +37,12 @@ def _check(value: object) -> None:
         if abs(value) > MAX_INTEGER:
             raise NotCanonical(f"number {value} is beyond 2^53")
     elif isinstance(value, list):
-        for item in value:  # pyright: ignore[reportUnknownVariableType] # checked in the recursion
-            _check(item)  # pyright: ignore[reportUnknownArgumentType]
+        for item in cast("list[object]", value):
+            _check(item)
     elif isinstance(value, dict):
-        for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
+        for key, item in cast("dict[object, object]", value).items():
             if not isinstance(key, str) or not key.isascii():
                 raise NotCanonical(f"key {key!r} is not ASCII text")
-            _check(item)  # pyright: ignore[reportUnknownArgumentType]
+            _check(item)
     else:
         raise NotCanonical(f"{type(value).__name__} has no canonical form")

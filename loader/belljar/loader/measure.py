@@ -13,13 +13,13 @@ from belljar.attestation.measurement import Measurement, NotCanonical, measure
 from belljar.fs.measuring import DigestCache, MeasuredTree, Progress, measure_tree
 from belljar.libos.policy import SyscallPolicy, UnknownSyscall, check_names, make_policy
 
-from . import cache
 from .canonical import canonical_members
 from .errors import LoaderError, ManifestError, Problem
 from .find import find_program
+from .remembered import cache
 
 if TYPE_CHECKING:
-    from .programs import Remembered
+    from .remembered.programs import Remembered
     from .resolve import Resolved, TreeSource
 
 

@@ -21,11 +21,11 @@ from belljar.libos.enclave import (
 )
 from belljar.libos.policy import compile_policy
 
-from . import cache, programs
 from .derive.command import derive_manifest, is_shown
 from .manifest.parse import ParsedManifest, parse_file, parse_text
 from .measure import Measured, measure_manifest
-from .record import Record, encode
+from .remembered import cache, programs
+from .remembered.record import Record, encode
 from .resolve import resolve
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ def main(words: list[str]) -> int:
     from .commands.progress import hashing_progress
     from .errors import LoaderError
     from .prepare import prepare
-    from .record import encode
+    from .remembered.record import encode
     from .target import parse_words
 
     try:

@@ -18,7 +18,7 @@ from .manifest.model import HashedMount, HostMount, Manifest, TmpfsMount
 
 if TYPE_CHECKING:
     from .manifest.parse import ParsedManifest
-    from .programs import Remembered
+    from .remembered.programs import Remembered
 
 _STANDARD_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 

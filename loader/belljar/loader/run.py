@@ -10,10 +10,11 @@ import os
 
 from belljar.libos.enclave import EnclaveSpec, LibosError, Outcome, ProgramNotStarted, plan_here, run_enclave
 
-from . import cache, report
+from . import report
 from .errors import LoaderError, ProgramNotExecutable, ProgramNotFound, UsageError
-from .history import History
-from .record import Record, StaleRecord, check, decode, forget, remember_files
+from .remembered import cache
+from .remembered.history import History
+from .remembered.record import Record, StaleRecord, check, decode, forget, remember_files
 from .target import Target, parse_words
 
 TYPE_CHECKING = False

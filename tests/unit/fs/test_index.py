@@ -181,7 +181,7 @@ def test_opening_reads_only_the_table() -> None:
 
 def test_hard_links_share_an_inode_only_if_their_content_is_one() -> None:
     same = {"kind": 1, "size": 1, "digests": bytes(32), "identity": (1, 2)}
-    index = opened(build_index([Found(path=b"a", **same), Found(path=b"b", **same)]))  # type: ignore[arg-type]
+    index = opened(build_index([Found(path=b"a", **same), Found(path=b"b", **same)]))  # type: ignore[arg-type]  # of many types
     first, second = index.child(0, b"a"), index.child(0, b"b")
     assert first is not None
     assert second is not None

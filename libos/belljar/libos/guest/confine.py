@@ -57,7 +57,7 @@ def _new_session(_step: steps.Step, _terminal: Terminal) -> None:
 
 
 def _limit_resources(step: steps.Step, _terminal: Terminal) -> None:
-    assert isinstance(step, steps.LimitResources)  # noqa: S101 - the table below pairs them
+    assert isinstance(step, steps.LimitResources)
     for name, wanted in step.limits:
         which = getattr(resource, name)
         _, hard = resource.getrlimit(which)
@@ -66,12 +66,12 @@ def _limit_resources(step: steps.Step, _terminal: Terminal) -> None:
 
 
 def _limit_cpus(step: steps.Step, _terminal: Terminal) -> None:
-    assert isinstance(step, steps.LimitCpus)  # noqa: S101
+    assert isinstance(step, steps.LimitCpus)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: step.count])
 
 
 def _become_user(step: steps.Step, _terminal: Terminal) -> None:
-    assert isinstance(step, steps.BecomeUser)  # noqa: S101
+    assert isinstance(step, steps.BecomeUser)
     drop_bounding_set()
     kernel.prctl(kernel.PR_SET_SECUREBITS, kernel.SECBITS_LOCKED_DOWN)
     if step.clear_groups:
@@ -93,7 +93,7 @@ def drop_bounding_set() -> None:
 def _open_terminal(step: steps.Step, terminal: Terminal) -> None:
     import termios  # loaded by `enter`, if there is a terminal at all
 
-    assert isinstance(step, steps.OpenTerminal)  # noqa: S101
+    assert isinstance(step, steps.OpenTerminal)
     master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     fcntl.ioctl(master, _TIOCSPTLCK, bytes(4))
     number = int.from_bytes(fcntl.ioctl(master, _TIOCGPTN, bytes(4)), "little")
@@ -109,7 +109,7 @@ def _open_terminal(step: steps.Step, terminal: Terminal) -> None:
 
 
 def _change_directory(step: steps.Step, _terminal: Terminal) -> None:
-    assert isinstance(step, steps.ChangeDirectory)  # noqa: S101
+    assert isinstance(step, steps.ChangeDirectory)
     os.chdir(step.path)
 
 
@@ -119,12 +119,12 @@ def _no_new_privileges(_step: steps.Step, _terminal: Terminal) -> None:
 
 
 def _restrict_paths(step: steps.Step, _terminal: Terminal) -> None:
-    assert isinstance(step, steps.RestrictPaths)  # noqa: S101
+    assert isinstance(step, steps.RestrictPaths)
     restrict(step)
 
 
 def _load_filter(step: steps.Step, _terminal: Terminal) -> None:
-    assert isinstance(step, steps.LoadFilter)  # noqa: S101
+    assert isinstance(step, steps.LoadFilter)
     kernel.seccomp_filter(step.program)
 
 

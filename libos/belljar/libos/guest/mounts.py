@@ -72,7 +72,7 @@ def _mount_hashed_root(_step: steps.Step, materials: Materials) -> None:
 
 
 def _share_cpu(step: steps.Step, materials: Materials) -> None:
-    assert isinstance(step, steps.ShareCpu)  # noqa: S101
+    assert isinstance(step, steps.ShareCpu)
     materials.cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {step.cpu})
 
@@ -91,7 +91,7 @@ def _cover_with_overlay(_step: steps.Step, _materials: Materials) -> None:
 
 
 def _look_up_used(step: steps.Step, _materials: Materials) -> None:
-    assert isinstance(step, steps.LookUpUsed)  # noqa: S101
+    assert isinstance(step, steps.LookUpUsed)
     for look, paths in ((os.lstat, step.paths), (os.listdir, step.folders)):
         for path in paths:
             try:
@@ -107,7 +107,7 @@ def _mount_generated(_step: steps.Step, materials: Materials) -> None:
 
 
 def _mount_proc(step: steps.Step, _materials: Materials) -> None:
-    assert isinstance(step, steps.MountProc)  # noqa: S101 - the table below pairs them
+    assert isinstance(step, steps.MountProc)
     proc = f"{NEW_ROOT}/proc"
     kernel.mount("proc", proc, "proc", _STRICT, "hidepid=2")
     for name in os.listdir(proc):
@@ -124,7 +124,7 @@ def _mount_proc(step: steps.Step, _materials: Materials) -> None:
 
 
 def _mount_devices(step: steps.Step, _materials: Materials) -> None:
-    assert isinstance(step, steps.MountDevices)  # noqa: S101
+    assert isinstance(step, steps.MountDevices)
     dev = f"{NEW_ROOT}/dev"
     flags = kernel.MS_NOSUID | kernel.MS_NOEXEC
     kernel.mount("tmpfs", dev, "tmpfs", flags, "mode=755,size=64k,nr_inodes=64")
@@ -141,12 +141,12 @@ def _mount_devices(step: steps.Step, _materials: Materials) -> None:
 
 
 def _bind_generated(step: steps.Step, _materials: Materials) -> None:
-    assert isinstance(step, steps.BindGenerated)  # noqa: S101
+    assert isinstance(step, steps.BindGenerated)
     kernel.mount(f"{GENERATED}/{step.source}", NEW_ROOT + step.path, None, kernel.MS_BIND)
 
 
 def _mount_scratch(step: steps.Step, _materials: Materials) -> None:
-    assert isinstance(step, steps.MountScratch)  # noqa: S101
+    assert isinstance(step, steps.MountScratch)
     target = _mount_point(step.path, directory=True)
     flags = _QUIET if step.executable else _STRICT
     kernel.mount("tmpfs", target, "tmpfs", flags, _scratch_options(step.mode, step.size_bytes))
@@ -158,13 +158,13 @@ def _scratch_options(mode: int, size_bytes: int) -> str:
 
 
 def _keep_hashed(step: steps.Step, materials: Materials) -> None:
-    assert isinstance(step, steps.KeepHashed)  # noqa: S101
+    assert isinstance(step, steps.KeepHashed)
     for path in step.paths:
         materials.kept[path] = kernel.open_tree(NEW_ROOT + path, kernel.OPEN_TREE_CLONE)
 
 
 def _show_hashed(step: steps.Step, materials: Materials) -> None:
-    assert isinstance(step, steps.ShowHashed)  # noqa: S101
+    assert isinstance(step, steps.ShowHashed)
     kept = materials.kept.pop(step.path)
     directory = stat.S_ISDIR(os.fstat(kept).st_mode)
     kernel.move_mount(kept, _mount_point(step.path, directory=directory))
@@ -172,7 +172,7 @@ def _show_hashed(step: steps.Step, materials: Materials) -> None:
 
 
 def _attach_host_mount(step: steps.Step, materials: Materials) -> None:
-    assert isinstance(step, steps.AttachHostMount)  # noqa: S101
+    assert isinstance(step, steps.AttachHostMount)
     captured = materials.captured[step.number]
     directory = stat.S_ISDIR(os.fstat(captured).st_mode)
     kernel.move_mount(captured, _mount_point(step.path, directory=directory))
@@ -190,7 +190,7 @@ def _mount_point(path: str, *, directory: bool) -> str:
 
 
 def _make_directories(step: steps.Step, _materials: Materials) -> None:
-    assert isinstance(step, steps.MakeDirectories)  # noqa: S101
+    assert isinstance(step, steps.MakeDirectories)
     for path in step.paths:
         os.makedirs(NEW_ROOT + path, mode=0o755, exist_ok=True)
 
@@ -203,7 +203,7 @@ def _pivot_root(_step: steps.Step, _materials: Materials) -> None:
 
 
 def _set_host_name(step: steps.Step, _materials: Materials) -> None:
-    assert isinstance(step, steps.SetHostName)  # noqa: S101
+    assert isinstance(step, steps.SetHostName)
     kernel.sethostname(step.name)
 
 

@@ -6,11 +6,11 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from belljar.loader import cache
 from belljar.loader.errors import LoaderError, ManifestError, UsageError
 from belljar.loader.manifest.findings import ERROR, NOTE, Finding, judge
 from belljar.loader.manifest.parse import ParsedManifest, parse_file
 from belljar.loader.measure import measure_manifest
+from belljar.loader.remembered import cache
 from belljar.loader.resolve import resolve
 
 from .errors import loader_errors

@@ -17,7 +17,7 @@ from belljar.loader.target import files_outside, name_of, passed_names
 from .needs import locate
 
 _EXCLUDED = (".git/", ".hg/", ".svn/")
-_SYSTEM_FOLDERS = ("/bin", "/dev", "/etc", "/home", "/lib", "/proc", "/run", "/sys", "/tmp", "/usr", "/var")  # noqa: S108
+_SYSTEM_FOLDERS = ("/bin", "/dev", "/etc", "/home", "/lib", "/proc", "/run", "/sys", "/tmp", "/usr", "/var")  # noqa: S108 - paths only
 
 
 def derive_manifest(command: tuple[str, ...], folder: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import posixpath
 import re
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from pydantic import (
     BaseModel,
@@ -106,10 +106,10 @@ class Section(BaseModel):
     def _known_keys_only(cls, value: object) -> object:
         if isinstance(value, dict):
             _refuse_unknown(
-                [str(key) for key in value],  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+                [str(key) for key in cast("dict[object, object]", value)],
                 [field.alias or name for name, field in cls.model_fields.items()],
             )
-        return value  # pyright: ignore[reportUnknownVariableType] # whatever YAML gave: pydantic looks at it next
+        return cast("object", value)  # whatever YAML gave: pydantic looks at it next
 
 
 def _refuse_unknown(keys: list[str], known: list[str]) -> None:

@@ -10,7 +10,7 @@ import marshal
 import os
 from binascii import crc32
 
-from .errors import LoaderError
+from belljar.loader.errors import LoaderError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

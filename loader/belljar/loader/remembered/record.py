@@ -19,9 +19,9 @@ from belljar.libos.enclave import (
     ScratchMount,
     Value,
 )
+from belljar.loader.version import VERSION
 
 from . import cache
-from .version import VERSION
 
 FORMAT = f"{VERSION} record 2"  # another version may resolve, plan or measure in another way
 RACY_NS = 2_000_000_000  # as belljar.fs.measuring: younger stamps do not prove that nothing changed

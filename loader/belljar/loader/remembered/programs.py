@@ -13,10 +13,10 @@ from binascii import crc32
 from typing import TYPE_CHECKING, Any
 
 from belljar.fs.measuring import BuiltIndex, MeasuredTree, is_racy, stamp
+from belljar.loader.derive.needs import Needs
+from belljar.loader.version import VERSION
 
 from . import cache
-from .derive.needs import Needs
-from .version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
