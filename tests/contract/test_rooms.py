@@ -17,8 +17,6 @@ MAX_TEST_LINES = 600
 MAX_FUNCTION_LINES = 50
 MAX_FILES_IN_A_ROOM = 16
 _SILENCED = re.compile(r"#\s*(noqa(: [A-Z0-9, ]+)?|(type|pyright): ignore(\[[^]]*\])?)(?P<rest>.*)")
-    r"#\s*(noqa: [A-Z0-9, ]+|type: ignore\[[^]]*\]|pyright: ignore\[[^]]*\]|noqa|type: ignore)(?P<rest>.*)"
-)
 _SHORTEST_REASON = 4
 
 pytestmark = pytest.mark.usefixtures("checkout")
