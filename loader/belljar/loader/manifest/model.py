@@ -104,12 +104,9 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known_keys_only(cls, value: object) -> object:
-        if isinstance(value, dict):
-            _refuse_unknown(
-                [str(key) for key in cast("dict[object, object]", value)],
-                [field.alias or name for name, field in cls.model_fields.items()],
-            )
-        return cast("object", value)  # whatever YAML gave: pydantic looks at it next
+        keys = [str(key) for key in cast("dict[object, object]", value)] if isinstance(value, dict) else []
+        _refuse_unknown(keys, [field.alias or name for name, field in cls.model_fields.items()])
+        return value
 
 
 def _refuse_unknown(keys: list[str], known: list[str]) -> None:
