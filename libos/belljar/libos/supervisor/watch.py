@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import time
 
 from belljar.libos import control as messages
@@ -19,6 +18,8 @@ from .launch import failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
+
     from belljar.libos.limits.cgroups import Cgroups
     from belljar.libos.spec import EnclaveSpec
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from .files import GuestFiles
     from .launch import Guest
     from .terminal import CallerTerminal
+else:  # the module behind signal, without enum and what that imports (2 ms)
+    import _signal as signal
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -137,7 +140,9 @@ class Watch:
             os.kill(os.getpid(), signal.SIGSTOP)  # returns when somebody continues us
             self._forward(signal.SIGCONT)
         elif number in _ENDING and number in self._asked:
-            note = f"ended by a second {signal.Signals(number).name}"
+            from signal import Signals
+
+            note = f"ended by a second {Signals(number).name}"
             self._decide(Outcome(reason="stopped", exit_code=128 + number, signal=number, notes=(note,)))
         else:
             self._asked.add(number)

@@ -104,9 +104,12 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known_keys_only(cls, value: object) -> object:
-        keys = [str(key) for key in cast("dict[object, object]", value)] if isinstance(value, dict) else []
-        _refuse_unknown(keys, [field.alias or name for name, field in cls.model_fields.items()])
+        _refuse_unknown(_keys(value), [field.alias or name for name, field in cls.model_fields.items()])
         return value
+
+
+def _keys(value: object) -> list[str]:
+    return [str(key) for key in cast("dict[object, object]", value)] if isinstance(value, dict) else []
 
 
 def _refuse_unknown(keys: list[str], known: list[str]) -> None:
