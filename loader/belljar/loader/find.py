@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from belljar.fs.serving import Index, Source, Tree
 
-from .errors import ProgramNotExecutable, ProgramNotFound
+from .derive.elf import is_elf, linker_of
+from .derive.needs import interpreters
+from .errors import LoaderError, ProgramNotExecutable, ProgramNotFound
 
 if TYPE_CHECKING:
     from .measure import Tree as MeasuredTree
@@ -74,8 +76,40 @@ def _open(resolved: Resolved, trees: tuple[MeasuredTree, ...]) -> Tree:
     return Tree(sources, directories=directories, files={}, links={})
 
 
+def unmeasured(resolved: Resolved, trees: tuple[MeasuredTree, ...], executable: str) -> str | None:
+    """Say what of the program is in no hashed tree: itself, the interpreter of its script, or its dynamic linker."""
+    if any(_lies_in(executable, mount.path) for mount in resolved.host):
+        return f"{executable} lies in a host mount: whatever the host puts there is run, and nobody measures it"
+    guest = _open(resolved, trees)
+    try:
+        node = _node(guest, posixpath.join(resolved.working_directory, executable))
+        if node is None:
+            return None
+        source, number, _ = guest.record(node)
+        host = source.host_file(number)
+        linker = linker_of(host)
+        for interpreter in [linker] if linker else [] if is_elf(host) else interpreters(host):
+            if _mode(guest, interpreter) is None:
+                hint = f"add {executable} to the programs, which brings in what it needs"
+                return f"{executable} is interpreted by {interpreter}, which is in no hashed tree: {hint}"
+    except (OSError, LoaderError) as error:
+        return f"{executable}: {error}"
+    else:
+        return None
+    finally:
+        for source in guest.sources:
+            source.close()
+
+
 def _mode(guest: Tree, path: str) -> int | None:
     """Return the mode of the file at a guest path, links followed; None if there is no file."""
+    node = _node(guest, path)
+    mode = 0 if node is None else guest.attributes(node)[1]
+    return mode if mode & 0o170000 == 0o100000 else None
+
+
+def _node(guest: Tree, path: str) -> int | None:
+    """Return the node at a guest path, links followed; None if there is none."""
     todo = [part for part in path.split("/") if part][::-1]
     nodes = [1]
     links = 0
@@ -97,5 +131,4 @@ def _mode(guest: Tree, path: str) -> int | None:
         if target.startswith(b"/"):
             nodes = [1]
         todo += [os.fsdecode(step) for step in target.split(b"/") if step][::-1]
-    mode = guest.attributes(nodes[-1])[1]
-    return mode if mode & 0o170000 == 0o100000 else None
+    return nodes[-1]

@@ -73,6 +73,11 @@ class Source:
             os.close(self._root)
         self.index.close()
 
+    def host_file(self, number: int) -> str:
+        """Return the host path of an entry."""
+        path = self.index.path(number)
+        return os.fsdecode(os.path.join(self._host_path, path) if path else self._host_path)
+
     def read(self, number: int, record: Record, offset: int, size: int) -> bytes:
         """Return `size` verified bytes at `offset` of entry `number`, fewer at the end of the file.
 
@@ -148,8 +153,7 @@ class Source:
             status = os.fstat(probe)
             if not S_ISREG(status.st_mode):
                 raise self._violation(number, "was replaced by something that is not a regular file")
-            host = os.fsdecode(os.path.join(self._host_path, path) if path else self._host_path)
-            self.opened[host] = (
+            self.opened[self.host_file(number)] = (
                 status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
             )  # fmt: skip
             return _OpenFile(os.open(f"/proc/self/fd/{probe}", _READ))
@@ -158,6 +162,5 @@ class Source:
 
     def _violation(self, number: int, reason: str) -> IntegrityViolation:
         path = self.index.path(number)
-        host = os.fsdecode(os.path.join(self._host_path, path) if path else self._host_path)
         guest = os.path.join(self._guest_path, os.fsdecode(path)) if path else self._guest_path
-        return IntegrityViolation(guest, host, reason)
+        return IntegrityViolation(guest, self.host_file(number), reason)

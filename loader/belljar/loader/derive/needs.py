@@ -128,12 +128,17 @@ def _add_program(needs: Needs, path: str, *, depth: int) -> None:
         return
     if depth >= _MAX_SCRIPTS:
         raise ProgramNotExecutable(f"{path}: more than {_MAX_SCRIPTS} scripts interpret each other")
-    for interpreter in _shebang(end):
+    for interpreter in interpreters(end):
         _add_program(needs, interpreter, depth=depth + 1)
 
 
-def _shebang(path: str) -> list[str]:
-    """Return the interpreter of a script, and what /usr/bin/env would find for it."""
+def interpreters(path: str) -> list[str]:
+    """Return the interpreter of a script, and what /usr/bin/env would find for it.
+
+    Raises:
+        OSError: the script cannot be read.
+        ProgramNotExecutable, ProgramNotFound: it names no interpreter, or one that is not there.
+    """
     with open(path, "rb") as file:
         first = file.read(_MAX_SHEBANG_BYTES).split(b"\n", 1)[0]
     if not first.startswith(b"#!"):

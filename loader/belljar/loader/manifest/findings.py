@@ -14,6 +14,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from belljar.loader.find import unmeasured
+
 from .model import HashedMount, HostMount, TmpfsMount
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def judge(parsed: ParsedManifest, measured: Measured) -> list[Finding]:
         *_insecure(parsed),
         *_environment(parsed),
         *_mounts(parsed),
+        *_program(parsed, measured),
         *_trees(parsed, measured),
     ]
     return sorted(found, key=lambda finding: _line(finding.place))
@@ -95,6 +98,12 @@ def _looks_random(value: str) -> bool:
     counts = Counter(value).values()
     bits = -sum(n / len(value) * math.log2(n / len(value)) for n in counts)
     return bits >= _RANDOM_BITS and any(c.isdigit() for c in value)
+
+
+def _program(parsed: ParsedManifest, measured: Measured) -> Iterator[Finding]:
+    message = unmeasured(measured.resolved, measured.trees, measured.executable)
+    if message:
+        yield Finding(level=WARNING, place=parsed.place("argv"), message=message)
 
 
 def _mounts(parsed: ParsedManifest) -> Iterator[Finding]:
