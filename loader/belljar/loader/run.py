@@ -41,7 +41,8 @@ def main(parsed: Parsed) -> int:
         record = _prepared(target, fresh=parsed.has("fresh"))
     spec = _complete(record, target)
     if parsed.has("dry-run"):
-        print(plan_here(spec).describe())  # noqa: T201 - the result
+        history = History(cache.cache_folder(), record.key, spec)
+        print(plan_here(spec, history.load()).describe())  # noqa: T201 - the result
         return 0
     if parsed.has("verbose"):
         report.note(f"measurement sha256:{spec.measurement.hex()}")

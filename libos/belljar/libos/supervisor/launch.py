@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Message = tuple[bytes, list[bytes], list[int]]
 
 _HINTS = (
-    ("unshare", "user namespaces are restricted here: run `belljar doctor`, or see docs/troubleshooting.md"),
+    ("unshare", "user namespaces are restricted here: see docs/troubleshooting.md"),
     ("open /dev/fuse", "an ordinary user needs a /dev/fuse of mode 0666, as the package fuse3 sets it"),
     ("mount proc", "inside of a container the host's /proc must not be masked: see docs/troubleshooting.md"),
 )
