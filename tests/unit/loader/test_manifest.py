@@ -90,6 +90,16 @@ def test_everything_a_manifest_can_say(tmp_path: Path) -> None:
             "m.yaml:5:25: mounts.0.path: got tmp, expected an absolute path in the enclave, without . or ..",
         ),
         ("mounts:\n  - {type: tmpfs, path: /a/../b}\n", "without . or .."),
+        (
+            "mounts:\n  - {type: tmpfs, path: /proc}\n",
+            "m.yaml:5:25: mounts.0.path: got /proc: /proc is made by belljar",
+        ),
+        (
+            "mounts:\n  - {type: hashed, path: /dev/x, source: .}\n",
+            "got /dev/x: /dev is made by belljar; expected a path",
+        ),
+        ("mounts:\n  - {type: host, path: /sys/a, source: .}\n", "got /sys/a: /sys is made by belljar"),
+        ("mounts:\n  - {type: tmpfs, path: /}\n", "got /: only a hashed mount can be the root of the enclave"),
         ("mounts:\n  - {type: tmpfs, path: /a, size: lots}\n", "got 'lots', expected a size such as 64MiB or 2G"),
         ("mounts:\n  - {type: tmpfs, path: /a, size: -1}\n", "got '-1', expected a size such as 64MiB or 2G"),
         ("mounts:\n  - {type: tmpfs, path: /a, size: 0}\n", "expected a size between 1 byte and 1024 TiB"),

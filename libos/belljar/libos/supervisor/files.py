@@ -97,7 +97,10 @@ class GuestFiles:
         """Use every CPU: one thread verifies while another answers, since hashing releases the interpreter's lock."""
         everywhere = os.sched_getaffinity(0)
         for thread in self._pinned:
-            os.sched_setaffinity(thread, everywhere)
+            try:
+                os.sched_setaffinity(thread, everywhere)
+            except ProcessLookupError:  # its connection has ended; the guest's side will say why
+                pass
         if self._root is not None:
             self._start(self._root, None)
             self._ahead.store(self._root.device)

@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 MANIFEST_VERSION = 1
 MAX_ID = 65535  # ISVPRODID and ISVSVN of SGX are 16 bits: evidence in that shape must hold them
 
+_OURS = ("/dev", "/proc", "/sys")  # made anew for every enclave: a mount in them would undo what they hide
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a path in the enclave; people want another size
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
@@ -55,6 +58,20 @@ def _guest_path(value: object) -> object:
         if len(value.encode(errors="surrogateescape")) > 4000:
             raise PydanticCustomError("guest_path", "expected a path of at most 4000 bytes", {})
     return value
+
+
+def _hashed_place(value: str) -> str:
+    for folder in _OURS:
+        if value == folder or (value.startswith(f"{folder}/") and value != _SHARED_MEMORY):
+            hint = f"{folder} is made by belljar; expected a path outside of {', '.join(_OURS)}"
+            raise PydanticCustomError("mount_point", "got {value}: {hint}", {"value": value, "hint": hint})
+    return value
+
+
+def _place(value: str) -> str:
+    if value == "/":
+        raise PydanticCustomError("mount_point", "got /: only a hashed mount can be the root of the enclave", {})
+    return _hashed_place(value)
 
 
 def _regular_expression(value: object) -> object:
@@ -91,6 +108,8 @@ Cpus = Annotated[
     WithJsonSchema({"type": "number", "minimum": 0.01, "maximum": 4096}),
 ]
 GuestPath = Annotated[str, BeforeValidator(_guest_path)]
+HashedPlace = Annotated[GuestPath, AfterValidator(_hashed_place)]
+Place = Annotated[GuestPath, AfterValidator(_place)]
 Text = Annotated[str, Field(max_length=32 * 1024, pattern=r"^[^\x00]*$")]
 Name = Annotated[str, Field(pattern=_NAME)]
 VariableName = Annotated[str, Field(pattern=_VARIABLE, max_length=200)]
@@ -144,7 +163,7 @@ class HashedMount(Section):
     """A read-only tree whose every byte is measured."""
 
     type: Literal["hashed"]
-    path: GuestPath = Field(description="Where in the enclave.")
+    path: HashedPlace = Field(description="Where in the enclave.")
     source: Text = Field(description="Directory or file on the host; relative to the manifest.")
     include: list[Text] | None = Field(
         default=None, description="Only what matches one of these patterns (.gitignore syntax); everything by default."
@@ -156,7 +175,7 @@ class HostMount(Section):
     """A folder or file of the host, for untrusted exchange: not measured, not protected."""
 
     type: Literal["host"]
-    path: GuestPath = Field(description="Where in the enclave.")
+    path: Place = Field(description="Where in the enclave.")
     source: Text = Field(description="Directory or file on the host; relative to the manifest.")
     writable: bool = Field(default=False, description="Whether the program may change it.")
     insecure_executable: bool = Field(default=False, description="Whether unmeasured programs may be run from it.")
@@ -166,7 +185,7 @@ class TmpfsMount(Section):
     """Scratch space in memory that ends with the enclave."""
 
     type: Literal["tmpfs"]
-    path: GuestPath = Field(description="Where in the enclave.")
+    path: Place = Field(description="Where in the enclave.")
     size: Size = Field(default=256 << 20, description="Limit of its content.")
     insecure_executable: bool = Field(default=False, description="Whether programs written here may be run.")
 
