@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from support.running import PYTHON, Belljar
+from support.source import ROOT
 from support.users import ORDINARY_ID, ordinary_prefix
 
-ROOT = Path(__file__).parent.parent
 _SETTLE_S = 5.0
 
 
@@ -38,18 +38,21 @@ def belljar(cache: Path, tmp_path: Path) -> Belljar:
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The console script of a wheel, installed in a clean environment that every user can read."""
-    python = PYTHON if sys.executable != PYTHON else sys.executable
-    wheels = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(wheels), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
+    wheel = os.environ.get("BELLJAR_WHEEL") or _built_wheel(tmp_path_factory.mktemp("wheel"))
     with tempfile.TemporaryDirectory(prefix="belljar-installed-") as name:
         Path(name).chmod(0o755)
-        made = subprocess.run([python, "-m", "venv", f"{name}/venv"], capture_output=True, text=True, check=False)
+        made = subprocess.run([PYTHON, "-m", "venv", f"{name}/venv"], capture_output=True, text=True, check=False)
         if made.returncode:
-            pytest.skip(f"{python} -m venv does not work here: {made.stdout[-200:]}")
+            pytest.skip(f"{PYTHON} -m venv does not work here: {made.stdout[-200:]}")
         pip = [f"{name}/venv/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        subprocess.run([*pip, str(next(wheels.glob("*.whl")))], check=True, capture_output=True)
+        subprocess.run([*pip, wheel], check=True, capture_output=True)
         yield Path(name, "venv/bin/belljar")
+
+
+def _built_wheel(folder: Path) -> str:
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    return str(next(folder.glob("*.whl")))
 
 
 @pytest.fixture(scope="session")

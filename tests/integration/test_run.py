@@ -497,3 +497,29 @@ def test_help_and_version(belljar: Belljar) -> None:
         assert belljar(command, "--help").stdout.startswith(f"usage: belljar {command}")
     assert "unknown command frobnicate" in belljar("frobnicate", check=2).stderr
     assert sys.version_info >= (3, 11)
+
+
+class TestOtherProgramsOfACommand:
+    def test_a_shell_finds_the_programs_it_is_told_to_run(self, belljar: Belljar) -> None:
+        done = belljar(
+            "run", "--", "sh", "-c", "printf 'b\\na\\n' | sort | tr a-z A-Z; ls / | wc -l >/dev/null; echo $?"
+        )
+        assert done.stdout.split() == ["A", "B", "0"]
+
+    def test_a_wrapper_finds_the_program_it_wraps(self, belljar: Belljar) -> None:
+        code = "import os; print(os.environ['A'])"
+        assert belljar("run", "--", "env", "A=1", "timeout", "9", PYTHON, "-c", code).stdout == "1\n"
+
+    def test_words_that_are_no_programs_do_no_harm(self, belljar: Belljar) -> None:
+        (belljar.folder / "bin").mkdir()
+        (belljar.folder / "bin/odd").write_text("neither ELF nor script\n")
+        (belljar.folder / "bin/lost").write_text("#!/no/such/interpreter\n")
+        for name in ("odd", "lost"):
+            (belljar.folder / "bin" / name).chmod(0o755)
+        belljar.environment["PATH"] = f"{belljar.folder}/bin:/usr/bin:/bin"
+        assert "Unterminated" in belljar("run", "--", "sh", "-c", "echo odd; echo 'lost", check=2).stderr
+        assert belljar("run", "--", "sh", "-c", "echo odd lost").stdout == "odd lost\n"
+
+    def test_files_that_every_enclave_has_of_its_own_are_not_brought_in(self, belljar: Belljar) -> None:
+        assert belljar("run", "--", "cat", "/proc/1/comm", check=None).stdout in ("", "belljar-init\n")
+        assert belljar("run", "--", "cat", "/dev/null").stdout == ""

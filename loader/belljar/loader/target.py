@@ -13,6 +13,10 @@ _SCRIPT = ".py"
 _PASSED = ("TERM", "COLORTERM", "NO_COLOR", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "COLUMNS", "LINES")
 _PASSED_PYTHON = ("PYTHONPATH", "PYTHONHOME", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONHASHSEED", "PYTHONWARNINGS")
 _DEPENDS_ON = ("PATH", "HOME", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONUSERBASE")
+_SHELLS = ("sh", "bash", "dash", "ksh", "zsh")
+_WRAPPERS = ("env", "ionice", "nice", "nohup", "setsid", "stdbuf", "taskset", "timeout", "xargs")
+_SHELL_SIGNS = str.maketrans(dict.fromkeys(";|&(){}<>`\"'$=\n\t", " "))
+_MADE_ANEW = ("/dev/", "/proc/", "/sys/")  # every enclave has its own
 _MAX_NAME = 40
 
 
@@ -48,6 +52,7 @@ class Target(Value):
             name_of(self.command),
             passed_names(),
             files_outside(self.command, self.folder),
+            programs_named(self.command),
         )
 
 
@@ -104,6 +109,40 @@ def files_outside(command: tuple[str, ...], folder: str) -> tuple[str, ...]:
     below = folder.rstrip("/") + "/"
     for word in command[1:]:
         path = os.path.normpath(os.path.join(folder, word)) if "/" in word else ""
-        if path and not path.startswith(below) and os.path.isfile(path):
+        if path and not path.startswith((below, *_MADE_ANEW)) and os.path.isfile(path):
             found.append(path)
     return tuple(dict.fromkeys(found))
+
+
+def programs_named(command: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the programs that a shell or a wrapper is told to run: `sh -c "ls | wc"`, `env A=1 python3 …`.
+
+    Any word that is a program on the PATH counts: one too many is only measured, one too few would not be found.
+    """
+    name = os.path.basename(command[0])
+    if name in _SHELLS:
+        words = _shell_text(command).translate(_SHELL_SIGNS).split()
+    else:
+        words = list(command[1:]) if name in _WRAPPERS else []
+    found = (_on_path(word) for word in words)
+    return tuple(dict.fromkeys(path for path in found if path))
+
+
+def _shell_text(command: tuple[str, ...]) -> str:
+    """Return what stands behind the option -c, alone or among others (`bash -ec TEXT`)."""
+    for at, option in enumerate(command[:-1]):
+        if at and option.startswith("-") and not option.startswith("--") and "c" in option:
+            return command[at + 1]
+    return ""
+
+
+def _on_path(word: str) -> str | None:
+    if "/" in word:
+        folders = [os.path.dirname(word)] if word.startswith("/") else []
+    else:
+        folders = [folder for folder in os.environ.get("PATH", "").split(":") if folder.startswith("/")]
+    for folder in folders:
+        path = os.path.join(folder, os.path.basename(word))
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None

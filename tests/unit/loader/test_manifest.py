@@ -92,11 +92,11 @@ def test_everything_a_manifest_can_say(tmp_path: Path) -> None:
         ("mounts:\n  - {type: tmpfs, path: /a/../b}\n", "without . or .."),
         (
             "mounts:\n  - {type: tmpfs, path: /proc}\n",
-            "m.yaml:5:25: mounts.0.path: got /proc: /proc is made by belljar",
+            "mounts.0.path: got /proc: /proc is made by belljar",
         ),
         (
             "mounts:\n  - {type: hashed, path: /dev/x, source: .}\n",
-            "got /dev/x: /dev is made by belljar; expected a path",
+            "got /dev/x: /dev is made by belljar",
         ),
         ("mounts:\n  - {type: host, path: /sys/a, source: .}\n", "got /sys/a: /sys is made by belljar"),
         ("mounts:\n  - {type: tmpfs, path: /}\n", "got /: only a hashed mount can be the root of the enclave"),

@@ -12,9 +12,10 @@ import os
 import yaml
 
 from belljar.loader.errors import LoaderError
-from belljar.loader.target import files_outside, name_of, passed_names
+from belljar.loader.target import files_outside, name_of, passed_names, programs_named
 
-from .needs import locate
+from .elf import is_elf
+from .needs import interpreters, locate
 
 _EXCLUDED = (".git/", ".hg/", ".svn/")
 _SYSTEM_FOLDERS = ("/bin", "/dev", "/etc", "/home", "/lib", "/proc", "/run", "/sys", "/tmp", "/usr", "/var")  # noqa: S108 - paths only
@@ -31,7 +32,7 @@ def derive_manifest(command: tuple[str, ...], folder: str) -> str:
         "belljar": 1,
         "name": name_of(command),
         "extends": ["minimal"],
-        "programs": [program, "/bin/sh"],
+        "programs": list(dict.fromkeys([program, "/bin/sh", *_named(command)])),
         "argv": [_quoted(command[0]), *map(_quoted, command[1:])],
         "environment": {"pass": list(passed_names())},
     }
@@ -41,6 +42,19 @@ def derive_manifest(command: tuple[str, ...], folder: str) -> str:
     manifest["working_directory"] = folder
     head = f"# Derived by belljar for: {_one_line(command)}\n# Save it, change it, run it: belljar run app.yaml\n"
     return head + yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+
+
+def _named(command: tuple[str, ...]) -> list[str]:
+    """Return what a shell or wrapper will run, as far as it can be run: the rest is left out, as a word of its own."""
+    found: list[str] = []
+    for path in programs_named(command):
+        try:
+            runs = is_elf(path) or all(os.access(interpreter, os.X_OK) for interpreter in interpreters(path))
+        except (OSError, LoaderError):
+            continue
+        if runs:
+            found.append(_quoted(path))
+    return found
 
 
 def is_shown(folder: str) -> bool:
