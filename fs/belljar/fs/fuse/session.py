@@ -109,11 +109,11 @@ class Session:
 
     def _negotiate(self, _node: int, request: bytes) -> Payload:
         """Answer FUSE_INIT: the protocol version and the features both sides know."""
-        major, minor, max_readahead, offered = protocol.INIT_IN.unpack_from(request, protocol.BODY)
+        major, minor, _, offered = protocol.INIT_IN.unpack_from(request, protocol.BODY)
         if major != protocol.MAJOR or minor < protocol.OLDEST_MINOR:
             raise OSError(EPROTO, f"kernel speaks FUSE {major}.{minor}, expected 7.{protocol.OLDEST_MINOR} or newer")
         wanted = _WANTED | (_WANTED_FOR_PLUS if protocol.READDIRPLUS in self._operations else 0)
         return protocol.INIT_OUT.pack(
-            protocol.MAJOR, min(minor, protocol.NEWEST_MINOR), max_readahead, offered & wanted,
-            16, 12, protocol.PAGE, 1, self._max_pages, 0, 0,
+            protocol.MAJOR, min(minor, protocol.NEWEST_MINOR), self._max_pages * protocol.PAGE,
+            offered & wanted, 16, 12, protocol.PAGE, 1, self._max_pages, 0, 0,
         )  # fmt: skip

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from belljar.fs.serving import Operations, Warmup
     from belljar.libos.spec import EnclaveSpec
 
+_READ_AHEAD_KIB = 512  # more is not faster, and a page fault in a library would read that much
 _LINKS = {"/etc/mtab": "/proc/self/mounts"}
 
 
@@ -79,15 +80,17 @@ class GuestFiles:
         self._generated = generated
         self._ahead = ReadAhead(self._sources, warmup[2])
 
-    def serve(self, root: int, generated: int, cpu: int) -> None:
+    def serve(self, root: int, generated: int, *, init: int, cpu: int) -> None:
         """Start answering on two mounted /dev/fuse descriptors, which belong to this object from here on.
 
         Args:
             root: of the hashed tree.
             generated: of the generated files.
+            init: host pid of the enclave's init, which has mounted both.
             cpu: the CPU to share with the guest's side until `spread`.
         """
         self._devices = [root, generated]
+        _read_further_ahead(init)
         self._ahead.pause()
         self._root = self._session(root, tree_operations(self._tree, self._usage))
         self._start(self._root, cpu)
@@ -137,6 +140,20 @@ class GuestFiles:
         for source in self._sources:
             source.close()
         self._sources = []
+
+
+def _read_further_ahead(init: int) -> None:
+    """Let the kernel ask for more than 128 KiB at once: a quarter faster. Only the host's root may say so."""
+    if os.geteuid() != 0:
+        return
+    try:
+        with open(f"/proc/{init}/mountinfo") as mounts:
+            device = next(line.split()[2] for line in mounts if " fuse.belljar " in line)
+        setting = os.open(f"/sys/class/bdi/{device}/read_ahead_kb", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(setting, b"%d" % _READ_AHEAD_KIB)
+        os.close(setting)
+    except (OSError, StopIteration):  # no sysfs, or read-only in a container
+        pass
 
 
 def _source(index_path: str, digest: bytes, host: str, guest: str) -> Source:

@@ -119,7 +119,7 @@ def start(guest: Guest, spec: EnclaveSpec, plan: Plan, cgroups: Cgroups, files: 
         os.close(root)
         os.close(generated)
         raise
-    files.serve(root, generated, setup_cpu(plan))
+    files.serve(root, generated, init=guest.init, cpu=setup_cpu(plan))
 
 
 def _know_init(guest: Guest) -> Message | None:
