@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.running import PYTHON, Belljar
+from support.running import PYTHON, SESSION_MARK, Belljar
 from support.source import ROOT
 from support.users import ORDINARY_ID, ordinary_prefix
 
@@ -103,7 +103,7 @@ def anybody(request: pytest.FixtureRequest) -> Belljar:
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    """No test may leave a mount, a process, a cgroup or a descriptor."""
+    """No test may leave a mount, a process or a cgroup; other people's enclaves on this machine do not count."""
     before = _traces()
     yield
     deadline = time.monotonic() + _SETTLE_S
@@ -114,17 +114,20 @@ def nothing_left_behind() -> Iterator[None]:
 
 def _traces() -> set[str]:
     mounts = {f"mount {line.split()[4]}" for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-    groups = {f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob("**/belljar-*")}
-    return mounts | groups | _processes()
+    groups = Path("/sys/fs/cgroup").glob("**/belljar-*")
+    orphans = {f"cgroup {path}" for path in groups if not Path("/proc", path.name.partition("-")[2]).exists()}
+    return mounts | orphans | _processes()
 
 
 def _processes() -> set[str]:
+    """Return the processes that carry this session's mark in the environment they were started with."""
     found: set[str] = set()
     for entry in os.listdir("/proc"):
         try:
-            words = Path(f"/proc/{entry}/cmdline").read_bytes() if entry.isdecimal() else b""
+            ours = entry.isdecimal() and f"{SESSION_MARK}\0".encode() in Path(f"/proc/{entry}/environ").read_bytes()
+            words = Path(f"/proc/{entry}/cmdline").read_bytes() if ours else b""
         except OSError:
             continue
-        if b"belljar" in words and b"pytest" not in words and int(entry) != os.getpid():
+        if ours:
             found.add(f"process {entry} {words.replace(bytes(1), b' ').decode(errors='replace')[:100]}")
     return found

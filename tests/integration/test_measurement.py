@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,19 @@ class TestRemembering:
                     flipped = bytes([content[0] ^ 1]) + content[1:]
                     path.write_bytes({"cut": content[:-5], "flipped": flipped, "empty": b""}[damage])
         assert belljar("run", "app.yaml").stdout == "hello\n"
+
+    def test_what_nobody_used_for_a_month_is_removed(self, belljar: Belljar, tmp_path: Path) -> None:
+        folder = tmp_path / "cache/belljar/1"
+        folder.mkdir(parents=True, mode=0o700)
+        for name, days in (("index-old", 31), ("record-half.123.new", 40), ("index-young", 29), ("digests.sqlite", 99)):
+            (folder / name).touch()
+            then = time.time() - days * 86400
+            os.utime(folder / name, (then, then))
+        belljar.environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+        belljar("run", "--", "/bin/true")
+        left = {path.name for path in folder.iterdir()}
+        assert {"index-young", "digests.sqlite"} <= left
+        assert not {"index-old", "record-half.123.new"} & left
 
     def test_without_a_cache_it_still_runs(self, belljar: Belljar, project: Path, tmp_path: Path) -> None:
         assert project

@@ -14,6 +14,9 @@ PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.e
 
 SCRIPT = Path(sys.executable).with_name("belljar")
 TIMEOUT_S = 120
+SESSION_MARK = f"BELLJAR_TEST_SESSION={os.getpid()}"
+"""In the environment of every belljar that a test starts, so that what one leaves behind can be told from others."""
+
 _KEPT = ("PATH", "HOME", "LANG", "TERM", "TMPDIR")
 
 
@@ -42,7 +45,8 @@ class Belljar:
     def environ(self) -> dict[str, str]:
         """Return the environment belljar is run in."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        return {**kept, "XDG_CACHE_HOME": str(self.cache), **self.environment}
+        name, _, value = SESSION_MARK.partition("=")
+        return {**kept, name: value, "XDG_CACHE_HOME": str(self.cache), **self.environment}
 
     def __call__(
         self, *words: str, stdin: str | None = None, check: int | None = 0, timeout: float = TIMEOUT_S

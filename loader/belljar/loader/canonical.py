@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from belljar.attestation.measurement import Json
     from belljar.libos.policy import SyscallPolicy
 
-    from .measure import Tree
     from .resolve import Resolved
+    from .trees import Tree
 
 
 def canonical_members(

@@ -16,8 +16,8 @@ from .derive.needs import interpreters
 from .errors import LoaderError, ProgramNotExecutable, ProgramNotFound
 
 if TYPE_CHECKING:
-    from .measure import Tree as MeasuredTree
     from .resolve import Resolved
+    from .trees import Tree as MeasuredTree
 
 _MAX_LINKS = 40
 _EXECUTABLE = 0o111

@@ -10,26 +10,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from belljar.attestation.measurement import Measurement, NotCanonical, measure
-from belljar.fs.measuring import DigestCache, MeasuredTree, Progress, measure_tree
+from belljar.fs.measuring import DigestCache, Progress, measure_tree
 from belljar.libos.policy import SyscallPolicy, UnknownSyscall, check_names, make_policy
 
 from .canonical import canonical_members
 from .errors import LoaderError, ManifestError, Problem
 from .find import find_program
 from .remembered import cache
+from .trees import Tree
 
 if TYPE_CHECKING:
     from .remembered.programs import Remembered
     from .resolve import Resolved, TreeSource
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
-    """A hashed mount with its index."""
-
-    where: TreeSource
-    measured: MeasuredTree
-    index_path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

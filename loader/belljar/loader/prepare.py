@@ -87,6 +87,7 @@ def prepare(target: Target, progress: Progress | None = None, *, fresh: bool = F
         canonical=_around_argv(measured),
         notes=_notes(target),
     )
+    cache.prune(folder, started / 1e9)
     try:
         cache.store(cache.folders_path(folder, record.key), _all_folders(measured))
         cache.write_whole(cache.record_path(folder, record.key), encode(record))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from belljar.libos import kernel
+from belljar.libos.interfaces import write_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,18 +38,10 @@ def owner_namespace(source: str, ids: IdMap) -> int:
     try:
         if not os.read(ready[0], 1):
             raise OSError(1, "cannot create a user namespace for the mount", source)
-        _write(f"/proc/{pid}/uid_map", f"{status.st_uid} {ids.uids[-1][1]} 1\n")
-        _write(f"/proc/{pid}/gid_map", f"{status.st_gid} {ids.gids[-1][1]} 1\n")
+        write_text(f"/proc/{pid}/uid_map", f"{status.st_uid} {ids.uids[-1][1]} 1\n")
+        write_text(f"/proc/{pid}/gid_map", f"{status.st_gid} {ids.gids[-1][1]} 1\n")
         return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.close(ready[0])
         os.close(done[1])
         os.waitpid(pid, 0)
-
-
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)

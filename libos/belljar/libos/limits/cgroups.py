@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 
+from belljar.libos.interfaces import read_text, write_text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +75,7 @@ class Cgroups:
                 os.mkdir(directory)
                 self.directories.append(directory)
             for file, text in settings(controller, value):
-                _write(os.path.join(directory, file), text)
+                write_text(os.path.join(directory, file), text)
         except OSError:  # no permission, no such controller: somebody else has to enforce it
             return
         self.enforced.add(controller)
@@ -89,13 +91,13 @@ class Cgroups:
             OSError: the kernel refused.
         """
         for directory in self.directories:
-            _write(os.path.join(directory, "cgroup.procs"), str(process))
+            write_text(os.path.join(directory, "cgroup.procs"), str(process))
 
     def memory_kills(self) -> int:
         """Return how many processes the kernel killed because the memory limit was reached."""
         if self._memory_events is None:
             return 0
-        for line in _read(self._memory_events).splitlines():
+        for line in read_text(self._memory_events).splitlines():
             key, _, count = line.partition(" ")
             if key == "oom_kill":
                 return int(count)
@@ -103,7 +105,7 @@ class Cgroups:
 
     def memory_used(self) -> int | None:
         """Return the bytes the enclave uses, or None if no cgroup accounts for them."""
-        used = _read(self._memory_usage) if self._memory_usage else ""
+        used = read_text(self._memory_usage) if self._memory_usage else ""
         return int(used) if used else None
 
 
@@ -145,12 +147,12 @@ def _v2_settings(controller: str, value: int) -> list[tuple[str, str]]:
 def _hands_down(parent: str, controller: str) -> bool:
     """Say whether children of a version 2 group get a controller; ask for it if they do not yet."""
     control = os.path.join(parent, "cgroup.subtree_control")
-    if controller in _read(control).split():
+    if controller in read_text(control).split():
         return True
-    if controller not in _read(os.path.join(parent, "cgroup.controllers")).split():
+    if controller not in read_text(os.path.join(parent, "cgroup.controllers")).split():
         return False
     try:
-        _write(control, f"+{controller}")
+        write_text(control, f"+{controller}")
     except OSError:
         return False
     return True
@@ -159,11 +161,11 @@ def _hands_down(parent: str, controller: str) -> bool:
 def _hierarchies() -> dict[str, str]:
     """Return controller -> directory of our own group; the unified hierarchy has the name ""."""
     own: dict[str, str] = {}
-    for line in _read("/proc/self/cgroup").splitlines():
+    for line in read_text("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         own.update(dict.fromkeys(controllers.split(","), path))
     found: dict[str, str] = {}
-    for line in _read("/proc/self/mountinfo").splitlines():
+    for line in read_text("/proc/self/mountinfo").splitlines():
         fields, _, super_ = line.partition(" - ")
         root, place = fields.split(" ")[3:5]
         kind, _, options = super_.split(" ", 2)
@@ -173,19 +175,3 @@ def _hierarchies() -> dict[str, str]:
                 below = own[name].removeprefix(root.rstrip("/")) if own[name].startswith(root) else ""
                 found[name] = os.path.join(place, below.lstrip("/")).rstrip("/")
     return found
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)

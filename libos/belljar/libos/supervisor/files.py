@@ -22,6 +22,7 @@ from belljar.fs.serving import (
     tree_operations,
 )
 from belljar.libos.errors import SandboxUnavailable
+from belljar.libos.interfaces import read_text, write_text
 from belljar.libos.plan.build import RESERVED_DIRECTORIES
 from belljar.libos.synthetic.etc import etc_files
 
@@ -147,11 +148,9 @@ def _read_further_ahead(init: int) -> None:
     if os.geteuid() != 0:
         return
     try:
-        with open(f"/proc/{init}/mountinfo") as mounts:
-            device = next(line.split()[2] for line in mounts if " fuse.belljar " in line)
-        setting = os.open(f"/sys/class/bdi/{device}/read_ahead_kb", os.O_WRONLY | os.O_CLOEXEC)
-        os.write(setting, b"%d" % _READ_AHEAD_KIB)
-        os.close(setting)
+        mounts = read_text(f"/proc/{init}/mountinfo").splitlines()
+        device = next(line.split()[2] for line in mounts if " fuse.belljar " in line)
+        write_text(f"/sys/class/bdi/{device}/read_ahead_kb", f"{_READ_AHEAD_KIB}")
     except (OSError, StopIteration):  # no sysfs, or read-only in a container
         pass
 

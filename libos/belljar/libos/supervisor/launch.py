@@ -11,6 +11,7 @@ import os
 from belljar.libos import control as messages
 from belljar.libos.control import Control, control_pair
 from belljar.libos.errors import ProgramNotStarted, SandboxUnavailable
+from belljar.libos.interfaces import write_text
 from belljar.libos.plan.steps import ShareCpu
 
 TYPE_CHECKING = False
@@ -178,9 +179,9 @@ def _maps_owners(plan: Plan) -> bool:
 def _map_ids(process: int, ids: IdMap) -> None:
     try:
         if ids.deny_setgroups:
-            _write(f"/proc/{process}/setgroups", "deny")
+            write_text(f"/proc/{process}/setgroups", "deny")
         for name, rows in (("gid_map", ids.gids), ("uid_map", ids.uids)):
-            _write(f"/proc/{process}/{name}", "".join("{} {} {}\n".format(*row) for row in rows))
+            write_text(f"/proc/{process}/{name}", "".join("{} {} {}\n".format(*row) for row in rows))
     except OSError as error:
         raise SandboxUnavailable(
             f"cannot map user ids: {error.strerror}", hint="belljar needs CAP_SETUID when it runs as root"
@@ -199,11 +200,3 @@ def _capture(spec: EnclaveSpec, plan: Plan) -> list[int]:
         except OSError as error:
             raise SandboxUnavailable(f"cannot bind host {mount.source}: {error.strerror}") from error
     return captured
-
-
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import time
 
+from belljar.libos.interfaces import read_text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,12 +80,14 @@ class Machine:
 
     def cpuinfo(self) -> bytes:
         """Return the host's description of as many processors as the enclave may use."""
-        processors = _read("/proc/cpuinfo").rstrip("\n").split("\n\n")
+        processors = read_text("/proc/cpuinfo").rstrip("\n").split("\n\n")
         return ("\n\n".join(processors[: self.cpus]) + "\n\n").encode()
 
     def stat(self) -> bytes:
         """Return CPU times of as many processors, and the enclave's own start and tasks."""
-        lines = [line for line in _read("/proc/stat").splitlines() if line.startswith("cpu") and line[3:4].isdecimal()]
+        lines = [
+            line for line in read_text("/proc/stat").splitlines() if line.startswith("cpu") and line[3:4].isdecimal()
+        ]
         lines = [f"cpu{i} {line.partition(' ')[2]}" for i, line in enumerate(lines[: self.cpus])]
         rows = [[int(value) for value in line.split()[1:]] for line in lines]
         total = " ".join(str(sum(column)) for column in zip(*rows, strict=True))
@@ -108,13 +112,5 @@ class Machine:
 
 
 def _table(path: str) -> dict[str, int]:
-    rows = (line.split(":", 1) for line in _read(path).splitlines())
+    rows = (line.split(":", 1) for line in read_text(path).splitlines())
     return {name: int(value.split()[0]) for name, value in rows}
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

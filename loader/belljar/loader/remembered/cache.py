@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PROGRAMS = "programs-"  # what is remembered of programs: see programs.py
 _NAME = "belljar"
 _CHECKSUM_BYTES = 4
+_KEPT_S = 30 * 24 * 3600
 _VERSION = "1"  # of the layout of this folder
 
 
@@ -108,6 +109,21 @@ def loads(content: bytes) -> Any:
         return marshal.loads(body)  # noqa: S302 - made by us, in a folder only we can write
     except (ValueError, TypeError, EOFError):  # made by another Python
         return None
+
+
+def prune(folder: str, now: float) -> None:
+    """Remove what nobody made or used anew for a month, also what a killed process left half written.
+
+    Args:
+        folder: the cache folder.
+        now: seconds since the epoch, as time.time().
+    """
+    for entry in os.scandir(folder):
+        try:
+            if entry.path != digests_path(folder) and now - entry.stat().st_mtime > _KEPT_S:
+                os.unlink(entry.path)
+        except OSError:  # somebody else did
+            pass
 
 
 def write_whole(path: str, content: bytes) -> None:
