@@ -221,6 +221,20 @@ class TestRemembering:
                     path.write_bytes({"cut": content[:-5], "flipped": flipped, "empty": b""}[damage])
         assert belljar("run", "app.yaml").stdout == "hello\n"
 
+    @pytest.mark.parametrize("by", ["command", "manifest"])
+    def test_a_program_that_comes_first_on_the_path_is_the_one_that_runs(self, belljar: Belljar, by: str) -> None:
+        first = belljar.folder / "bin"
+        first.mkdir()
+        belljar.environment["PATH"] = f"{first}:/usr/bin:/bin"
+        (belljar.folder / "m.yaml").write_text("belljar: 1\nname: m\nprograms: [uname]\nargv: [uname]\n")
+        words = ("run", "--", "uname") if by == "command" else ("run", "m.yaml")
+        for _ in range(2):
+            assert belljar(*words).stdout == "Linux\n"
+            time.sleep(2.1)  # until stamps are old enough to be believed
+        (first / "uname").write_text("#!/bin/sh\necho mine\n")
+        (first / "uname").chmod(0o755)
+        assert belljar(*words).stdout == "mine\n"
+
     def test_what_nobody_used_for_a_month_is_removed(self, belljar: Belljar, tmp_path: Path) -> None:
         folder = tmp_path / "cache/belljar/1"
         folder.mkdir(parents=True, mode=0o700)

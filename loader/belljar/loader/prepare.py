@@ -22,6 +22,7 @@ from belljar.libos.enclave import (
 from belljar.libos.policy import compile_policy
 
 from .derive.command import derive_manifest, is_shown
+from .derive.needs import searched
 from .manifest.parse import ParsedManifest, parse_file, parse_text
 from .measure import Measured, measure_manifest
 from .remembered import cache, programs
@@ -80,7 +81,7 @@ def prepare(target: Target, progress: Progress | None = None, *, fresh: bool = F
     record = Record(
         key=target.key(),
         prepared_ns=started,
-        inputs=tuple(_inputs(measured)),
+        inputs=tuple(_inputs(measured, target)),
         spec=_spec(measured),
         passed=tuple(measured.resolved.manifest.environment.pass_),
         arguments=_arguments(measured),
@@ -137,14 +138,15 @@ def _spec(measured: Measured) -> EnclaveSpec:
     )
 
 
-def _inputs(measured: Measured) -> Iterator[tuple[str, Stamp]]:
-    """Yield what every start looks at: manifests, programs, small trees whole, and the top of large ones.
+def _inputs(measured: Measured, target: Target) -> Iterator[tuple[str, Stamp]]:
+    """Yield what every start looks at: manifests, programs and where they were looked for, trees: small ones whole.
 
     What a run uses of a large tree is added when it has used it (`record.remember_files`): a start costs what is used,
     not what exists.
     """
     resolved = measured.resolved
-    for name in (*resolved.parsed.files, *sorted(resolved.needs.inputs)):
+    folders = [folder for name in target.command[:1] for folder in searched(name)]
+    for name in dict.fromkeys([*resolved.parsed.files, *sorted(resolved.needs.inputs), *folders]):
         yield name, stamp(os.lstat(name))
     for tree in measured.trees:
         below = _joiner(tree.where.source)

@@ -46,7 +46,7 @@ class Needs:
         files: absolute paths of files and links, without links in their folders.
         folders: absolute paths of folders to bring in whole, none inside of another, without links.
         programs: where each named program ends up: name -> absolute path as a person would call it.
-        inputs: host files whose change may change all this.
+        inputs: host files and folders whose change may change all this.
     """
 
     def __init__(self) -> None:
@@ -94,6 +94,7 @@ def find_needs(programs: list[str]) -> Needs:
         if path.endswith("/shims/" + os.path.basename(path)) and _PYTHON.fullmatch(os.path.basename(path)):
             path = ask(path).executable  # a shim of pyenv or asdf is a script that finds the interpreter
         needs.programs[name] = path
+        needs.inputs.update(searched(name))
         _add_program(needs, path, depth=0)
     if programs:
         _add_common(needs)
@@ -116,6 +117,18 @@ def locate(name: str) -> str:
         hint = f"chmod +x {name}, or run it with its interpreter"
         raise ProgramNotExecutable(f"{name}: is not executable", hint=hint)
     return path
+
+
+def searched(name: str) -> list[str]:
+    """Return the folders of the PATH in which a program found tomorrow would come before, or replace, today's."""
+    found = shutil.which(name) if "/" not in name else None
+    folders: list[str] = []
+    for folder in os.environ.get("PATH", "").split(":") if found else []:
+        if os.path.isdir(folder):
+            folders.append(os.path.realpath(folder))
+        if folder == os.path.dirname(found or ""):
+            break
+    return folders
 
 
 def _add_program(needs: Needs, path: str, *, depth: int) -> None:
