@@ -1,7 +1,7 @@
 """Which shared libraries a program or library needs: asked of the dynamic linker, which knows every rule of its own.
 
 In comes an ELF file; out come the paths of its libraries and of the linker itself. `ld.so --list` maps the file and its
-libraries, but runs none of their code.
+libraries; a hostile file can have it run code (DT_AUDIT, or a linker of its own), so it is asked confined.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 import struct
 import subprocess
 from functools import cache
+
+from belljar.libos.probing import probe
 
 _ELF_MAGIC = b"\x7fELF"
 _CLASS_64, _LITTLE_ENDIAN = 2, 1
@@ -51,18 +53,11 @@ def linker_of(path: str) -> str | None:
 def libraries(path: str, linker: str) -> tuple[str, ...]:
     """Return the shared libraries that `linker` would load for an ELF file, those it cannot find left out."""
     try:
-        listed = subprocess.run(  # noqa: S603 - the linker that the program itself names
-            [linker, "--list", path],
-            capture_output=True,
-            check=False,
-            env={},
-            stdin=subprocess.DEVNULL,
-            timeout=_PATIENCE_S,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        listed = probe([linker, "--list", path], patience_s=_PATIENCE_S, environment={})
+    except (OSError, subprocess.SubprocessError):
         return ()
     found: list[str] = []
-    for line in listed.stdout.decode(errors="surrogateescape").splitlines():
+    for line in listed.splitlines():
         name = line.split("=>")[-1].rpartition("(")[0].strip()
         if name.startswith("/"):
             found.append(name)

@@ -1,7 +1,7 @@
-"""Ask a Python interpreter where it lives and what it can import, by running it on the host.
+"""Ask a Python interpreter where it lives and what it can import, by running it, confined, on the host.
 
 In comes a command; out comes what that interpreter says of itself. Asking is the only way that is right for virtual
-environments, editable installs, user sites and shims such as pyenv's alike.
+environments, editable installs, user sites and shims such as pyenv's alike. While it answers it can change nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from functools import cache
 
+from belljar.libos.probing import probe
 from belljar.loader.errors import LoaderError, ProgramNotFound
 
 _PROBE = """
@@ -56,21 +57,13 @@ class Interpreter:
 
 @cache
 def ask(command: str) -> Interpreter:
-    """Run an interpreter on the host and return what it says of itself.
+    """Run an interpreter and return what it says of itself.
 
     Raises:
         LoaderError: it does not answer as an interpreter does.
     """
     try:
-        answer = subprocess.run(  # noqa: S603 - the interpreter that the person named
-            [command, "-c", _PROBE],
-            capture_output=True,
-            check=True,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            timeout=_PATIENCE_S,
-        )
-        said = json.loads(answer.stdout)
+        said = json.loads(probe([command, "-B", "-c", _PROBE], patience_s=_PATIENCE_S))
         return Interpreter(
             executable=said["executable"],
             base=said["base"],
@@ -82,7 +75,7 @@ def ask(command: str) -> Interpreter:
     except subprocess.CalledProcessError as error:
         last = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise LoaderError(f"{command}: does not run as a Python interpreter: {' '.join(last)}") from error
-    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError) as error:
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         raise LoaderError(f"{command}: does not answer as a Python interpreter does: {error}") from error
 
 
