@@ -7,7 +7,18 @@ Both ends are ours, so a malformed message is a defect, not an attack: the progr
 from __future__ import annotations
 
 import os
-from _socket import AF_UNIX, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOCK_CLOEXEC, SOCK_SEQPACKET, SOL_SOCKET, socket, socketpair
+from _socket import (
+    AF_UNIX,
+    MSG_CMSG_CLOEXEC,
+    MSG_CTRUNC,
+    SCM_RIGHTS,
+    SOCK_CLOEXEC,
+    SOCK_SEQPACKET,
+    SOL_SOCKET,
+    socket,
+    socketpair,
+)
+from errno import EMFILE
 from struct import pack, unpack
 
 # guest's side -> supervisor
@@ -62,11 +73,17 @@ class Control:
         self._socket.sendmsg([message], ancillary)
 
     def receive(self) -> tuple[bytes, list[bytes], list[int]]:
-        """Wait for one message and return (kind, fields, descriptors); kind is empty when the other side is gone."""
+        """Wait for one message and return (kind, fields, descriptors); kind is empty when the other side is gone.
+
+        Raises:
+            OSError: EMFILE, this process may not have so many descriptors.
+        """
         try:
-            message, ancillary, *_ = self._socket.recvmsg(_MAX_BYTES, 16 + 4 * _MAX_DESCRIPTORS, MSG_CMSG_CLOEXEC)
+            message, ancillary, flags, _ = self._socket.recvmsg(_MAX_BYTES, 16 + 4 * _MAX_DESCRIPTORS, MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             return b"", [], []
+        if flags & MSG_CTRUNC:
+            raise OSError(EMFILE, "too many open files: raise the limit (ulimit -n)")
         descriptors: list[int] = []
         for level, kind, content in ancillary:
             if level == SOL_SOCKET and kind == SCM_RIGHTS:

@@ -8,6 +8,7 @@ a file, open a socket, send a signal, or change anything of a file; Landlock and
 from __future__ import annotations
 
 import resource
+import signal
 import subprocess
 from functools import cache
 
@@ -65,3 +66,8 @@ def probe(command: list[str], *, patience_s: float, environment: dict[str, str] 
 @cache
 def _filters() -> tuple[bytes, ...]:
     return compile_policy(make_policy(deny=tuple(_CHANGES.split())))
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it has ended."""
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -112,8 +112,4 @@ def _policy(resolved: Resolved) -> SyscallPolicy:
             except UnknownSyscall as error:
                 place = resolved.parsed.place_in(("system_calls", key), name)
                 raise ManifestError([Problem(place, str(error))]) from error
-    return make_policy(
-        allow=tuple(calls.insecure_allow),
-        deny=tuple(calls.deny),
-        forbid_setuid_files=any(mount.writable for mount in resolved.host),
-    )
+    return make_policy(allow=tuple(calls.insecure_allow), deny=tuple(calls.deny))

@@ -21,13 +21,15 @@ from belljar.libos.enclave import (
 )
 from belljar.libos.policy import compile_policy
 
-from .derive.command import derive_manifest, is_shown
+from .derive.command import derive_manifest
+from .derive.links import trail
 from .derive.needs import searched
 from .manifest.parse import ParsedManifest, parse_file, parse_text
 from .measure import Measured, measure_manifest
 from .remembered import cache, programs
 from .remembered.record import Record, encode
 from .resolve import resolve
+from .target import is_shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from .target import Target
 
 _EVERY_FILE = 1024  # trees up to so many files are compared file by file at every start
-_TOP = 1  # of larger ones, folders so deep
+_TOP = 1  # of larger ones that programs bring, folders so deep
 _SCRATCH_MODE = 0o1777
 
 
@@ -146,13 +148,14 @@ def _inputs(measured: Measured, target: Target) -> Iterator[tuple[str, Stamp]]:
     """
     resolved = measured.resolved
     folders = [folder for name in target.command[:1] for folder in searched(name)]
-    for name in dict.fromkeys([*resolved.parsed.files, *sorted(resolved.needs.inputs), *folders]):
+    manifests = [step for file in resolved.parsed.files for links, end in [trail(file)] for step in (*links, end)]
+    for name in dict.fromkeys([*manifests, *sorted(resolved.needs.inputs), *folders]):
         yield name, stamp(os.lstat(name))
     for tree in measured.trees:
         below = _joiner(tree.where.source)
         small = len(tree.measured.files) <= _EVERY_FILE
         for path, listed in tree.measured.listed:
-            if small or path.count(b"/") < _TOP:
+            if small or not tree.where.of_programs or path.count(b"/") < _TOP:
                 yield below(path), listed
         if small:
             for path, known in tree.measured.files:
@@ -186,4 +189,5 @@ def _around_argv(measured: Measured) -> tuple[bytes, bytes]:
 def _notes(target: Target) -> tuple[str, ...]:
     if target.manifest is not None or is_shown(target.folder):
         return ()
-    return (f"the working directory {target.folder} is a home or system folder, so it was not brought in",)
+    what = f"the working directory {target.folder} is a home or system folder, so only files you name were brought in"
+    return (f"{what}: run from a project's folder, or write a manifest",)

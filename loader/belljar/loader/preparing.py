@@ -39,6 +39,8 @@ def prepare_elsewhere(target: Target, *, fresh: bool) -> tuple[bytes, int]:
 
 def main(words: list[str]) -> int:
     """Make a record and write it to the descriptor in the first word."""
+    from belljar.libos.probing import end_with_parent
+
     from . import report
     from .commands.errors import loader_errors
     from .commands.progress import hashing_progress
@@ -47,6 +49,7 @@ def main(words: list[str]) -> int:
     from .remembered.record import encode
     from .target import parse_words
 
+    end_with_parent()
     try:
         with loader_errors(), hashing_progress() as progress:
             record = prepare(parse_words(words[2:]), progress, fresh=words[1] == _FRESH)
@@ -55,8 +58,11 @@ def main(words: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    with os.fdopen(int(words[0]), "wb") as pipe:
-        pipe.write(encode(record))
+    try:
+        with os.fdopen(int(words[0]), "wb") as pipe:
+            pipe.write(encode(record))
+    except BrokenPipeError:  # who asked has gone
+        return LoaderError.exit_code
     return 0
 
 

@@ -90,7 +90,7 @@ def resolve(parsed: ParsedManifest, remembered: Remembered | None = None) -> Res
         host=tuple(mount for mount in manifest.mounts if isinstance(mount, HostMount)),
         scratch=tuple(mount for mount in manifest.mounts if isinstance(mount, TmpfsMount)),
         environment=_environment(manifest, needs),
-        working_directory=manifest.working_directory or (hashed[0].path if hashed else "/"),
+        working_directory=manifest.working_directory or next((m.path for m in hashed if os.path.isdir(m.source)), "/"),
         needs=needs,
     )
 

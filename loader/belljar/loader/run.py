@@ -108,6 +108,8 @@ def _prepared(target: Target, *, fresh: bool) -> Record:
     from .preparing import prepare_elsewhere
 
     content, exit_code = prepare_elsewhere(target, fresh=fresh)
+    if exit_code < 0:
+        raise LoaderError(f"preparing the run was ended by signal {-exit_code}", hint="try again")
     if exit_code:
         raise SystemExit(exit_code)
     try:
@@ -133,10 +135,13 @@ def _measure(record: Record, argv: tuple[str, ...]) -> bytes:
     """Return the measurement of a derived manifest with another argv: the one part that the record leaves open."""
     import hashlib
 
-    from belljar.attestation.measurement import canonical_bytes
+    from belljar.attestation.measurement import NotCanonical, canonical_bytes
 
     head, tail = record.canonical
-    return hashlib.sha256(head + canonical_bytes([*argv]) + tail).digest()
+    try:
+        return hashlib.sha256(head + canonical_bytes([*argv]) + tail).digest()
+    except NotCanonical as error:
+        raise UsageError(f"an argument cannot be measured: {error}", hint="expected UTF-8") from error
 
 
 def _check_arguments(rule: tuple[str, str], extra: tuple[str, ...]) -> None:
@@ -146,8 +151,8 @@ def _check_arguments(rule: tuple[str, str], extra: tuple[str, ...]) -> None:
             f"the manifest takes no arguments, got {' '.join(extra)}", hint="allow them in the manifest: arguments: any"
         )
     if kind == "pattern":
-        import re
+        from .patterns import matches
 
         for argument in extra:
-            if re.fullmatch(pattern, argument) is None:
+            if not matches(pattern, argument):
                 raise UsageError(f"argument {argument!r} does not match the manifest's pattern {pattern}")

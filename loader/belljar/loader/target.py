@@ -13,6 +13,13 @@ _SCRIPT = ".py"
 _PASSED = ("TERM", "COLORTERM", "NO_COLOR", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "COLUMNS", "LINES")
 _PASSED_PYTHON = ("PYTHONPATH", "PYTHONHOME", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONHASHSEED", "PYTHONWARNINGS")
 _DEPENDS_ON = ("PATH", "HOME", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONUSERBASE")
+_SYSTEM_FOLDERS = frozenset(
+    f"/{name}"
+    for name in (
+        "", "bin", "boot", "etc", "home", "lib", "media", "mnt", "opt", "root", "run", "sbin", "srv", "tmp", "usr",
+        "usr/local", "var", "var/lib", "var/tmp",
+    )
+)  # fmt: skip
 _SHELLS = ("sh", "bash", "dash", "ksh", "zsh")
 _WRAPPERS = ("env", "ionice", "nice", "nohup", "setsid", "stdbuf", "taskset", "timeout", "xargs")
 _SHELL_SIGNS = str.maketrans(dict.fromkeys(";|&(){}<>`\"'$=\n\t", " "))
@@ -50,8 +57,7 @@ class Target(Value):
             self.folder,
             self.command[0],
             name_of(self.command),
-            passed_names(),
-            files_outside(self.command, self.folder),
+            files_named(self.command, self.folder, shown=is_shown(self.folder)),
             programs_named(self.command),
         )
 
@@ -80,7 +86,13 @@ def parse_words(words: list[str]) -> Target:
         if not os.path.isfile(os.path.join(folder, first)):
             raise UsageError(f"{first}: no such script")
         return Target(manifest=None, command=(_interpreter(), first, *rest), folder=folder, extra=())
-    raise UsageError(f"{first}: neither a manifest nor a Python script", hint=f"belljar run -- {' '.join(words)}")
+    runs = _on_path(first) is not None
+    hint = (
+        "to run a command, put -- before it: belljar run -- COMMAND…"
+        if runs
+        else "expected APP.yaml, SCRIPT.py or -- COMMAND…"
+    )
+    raise UsageError(f"{first}: neither a manifest nor a Python script", hint=hint)
 
 
 def _interpreter() -> str:
@@ -91,8 +103,11 @@ def _interpreter() -> str:
 
 
 def passed_names() -> tuple[str, ...]:
-    """Return the names of the caller's variables that a derived manifest lets through, if they are set."""
-    return tuple(name for name in (*_PASSED, *_PASSED_PYTHON) if name in os.environ)
+    """Return the names of the caller's variables that a derived manifest lets through, if they are set.
+
+    Whether they are is not asked here: the names are measured, and must not depend on who asks.
+    """
+    return (*_PASSED, *_PASSED_PYTHON)
 
 
 def name_of(command: tuple[str, ...]) -> str:
@@ -103,13 +118,28 @@ def name_of(command: tuple[str, ...]) -> str:
     return plain.strip("-") or "enclave"
 
 
-def files_outside(command: tuple[str, ...], folder: str) -> tuple[str, ...]:
-    """Return arguments that name existing files outside of the working directory: scripts and inputs."""
+def is_shown(folder: str) -> bool:
+    """Say whether a working directory is brought into the enclave: not a home, not a folder of the system."""
+    home = os.path.realpath(os.path.expanduser("~"))
+    place = os.path.realpath(folder)
+    of_system = place in _SYSTEM_FOLDERS or place.startswith((*_MADE_ANEW, "/etc/", "/boot/"))
+    return not of_system and place != home and os.path.dirname(place) not in ("/home", os.path.dirname(home))
+
+
+def files_named(command: tuple[str, ...], folder: str, *, shown: bool) -> tuple[str, ...]:
+    """Return arguments that name existing files which do not come with the working directory: scripts and inputs.
+
+    Args:
+        command: program and arguments.
+        folder: the working directory.
+        shown: whether that is brought in whole.
+    """
     found: list[str] = []
     below = folder.rstrip("/") + "/"
     for word in command[1:]:
-        path = os.path.normpath(os.path.join(folder, word)) if "/" in word else ""
-        if path and not path.startswith((below, *_MADE_ANEW)) and os.path.isfile(path):
+        path = os.path.normpath(os.path.join(folder, word)) if word and not word.startswith("-") else ""
+        known = (shown and path.startswith(below)) or path.startswith(_MADE_ANEW)
+        if path and not known and os.path.isfile(path):
             found.append(path)
     return tuple(dict.fromkeys(found))
 

@@ -96,5 +96,5 @@ def test_hierarchies_are_found(
     monkeypatch: pytest.MonkeyPatch, mounts: str, own: str, expected: dict[str, str]
 ) -> None:
     texts = {"/proc/self/mountinfo": mounts, "/proc/self/cgroup": own}
-    monkeypatch.setattr(cgroups, "_read", lambda path: texts[path])
+    monkeypatch.setattr(cgroups, "read_text", lambda path: texts[path])
     assert cgroups._hierarchies() == expected

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from _thread import allocate_lock
+from errno import EMFILE, ENFILE, ENOMEM
 from stat import S_ISREG
 
 from belljar.fs.errors import IntegrityViolation
@@ -26,6 +27,9 @@ _MAX_OPEN = 64  # descriptors kept per source: NO_OPEN means that the kernel nev
 _RECENT_CHUNKS = 8  # half-used chunks kept: readahead is not aligned to chunks and soon asks for the other half
 _PROBE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC  # names a file without any effect on it, whatever it turned into
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+
+_OURS = frozenset({EMFILE, ENFILE, ENOMEM})  # we have run out of something: the file is not to blame
 
 
 class _OpenFile:
@@ -143,6 +147,8 @@ class Source:
         except FileNotFoundError as error:
             raise self._violation(number, "was removed since it was measured") from error
         except OSError as error:
+            if error.errno in _OURS:
+                raise
             raise self._violation(number, f"cannot be read any more: {error.strerror}") from error
 
     def _open_file(self, number: int) -> _OpenFile:

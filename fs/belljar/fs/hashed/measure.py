@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Protocol
 from belljar.fs.errors import SourceError
 
 from . import layout
+from .beneath import NAME, open_beneath
 from .build import BuiltIndex, Found, build_index
-from .walk import Seen, Selection, Stamp, Walk, stamp, walk
+from .walk import Seen, Selection, Stamp, Walk, stamp, unreadable, walk
 
 if TYPE_CHECKING:
     from .cache import DigestCache
@@ -120,12 +121,9 @@ def _hash(source: bytes, seen: Seen, *, progress: Progress | None) -> tuple[Stam
     path = os.path.join(source, seen.path) if seen.path else source
     for _ in range(_ATTEMPTS):
         try:
-            result = _hash_once(path, progress, follow=not seen.path)
+            result = _hash_once(source, seen.path, progress)
         except OSError as error:
-            raise SourceError(
-                f"{os.fsdecode(path)}: cannot be measured: {error.strerror}",
-                hint="exclude it from the mount, or make it readable for the user who runs belljar",
-            ) from error
+            raise unreadable(path, error, listed=True) from error
         if result is not None:
             return result
     raise SourceError(
@@ -134,18 +132,32 @@ def _hash(source: bytes, seen: Seen, *, progress: Progress | None) -> tuple[Stam
     )
 
 
-def _hash_once(path: bytes, progress: Progress | None, *, follow: bool) -> tuple[Stamp, bytes] | None:
+def _hash_once(source: bytes, path: bytes, progress: Progress | None) -> tuple[Stamp, bytes] | None:
     """Hash a file; None if it changed meanwhile. Only the source itself may be a link."""
-    descriptor = os.open(path, _READ_FLAGS if follow else _READ_FLAGS | os.O_NOFOLLOW)
+    place = _place(source, path)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(os.fstat(place).st_mode):
             raise OSError(EINVAL, "is no regular file any more")
-        before = stamp(status)
+        descriptor = os.open(f"/proc/self/fd/{place}", _READ_FLAGS)
+    finally:
+        os.close(place)
+    try:
+        before = stamp(os.fstat(descriptor))
         digests = _digests(descriptor, before[2], progress)
         return (before, digests) if stamp(os.fstat(descriptor)) == before else None
     finally:
         os.close(descriptor)
+
+
+def _place(source: bytes, path: bytes) -> int:
+    """Name a file, without opening it: opening a device or a fifo has effects."""
+    root = os.open(source, os.O_PATH | os.O_CLOEXEC)
+    if not path:
+        return root
+    try:
+        return open_beneath(root, path, NAME)
+    finally:
+        os.close(root)
 
 
 def _digests(descriptor: int, size: int, progress: Progress | None) -> bytes:

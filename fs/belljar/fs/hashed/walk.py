@@ -15,6 +15,7 @@ import pathspec
 from belljar.fs.errors import SourceError
 
 from . import layout
+from .beneath import FOLDER, NAME, open_beneath
 
 Stamp = tuple[int, int, int, int, int]
 """(device, inode, size, mtime_ns, ctime_ns): equal stamps mean an unchanged file, see `cache.py` for the exception."""
@@ -76,14 +77,19 @@ def walk(source: bytes, selection: Selection) -> Walk:
     found = Walk()
     try:
         status = os.stat(source)
+        if not stat.S_ISDIR(status.st_mode):
+            _add(found, b"", status, b"")
+            return found
+        root = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise _unreadable(source, error) from error
-    if not stat.S_ISDIR(status.st_mode):
-        _add_file(found, b"", source, status)
-    elif selection.exact is not None:
-        _walk_exact(found, source, selection.exact)
-    else:
-        _walk_directory(found, source, status, _Filter(selection))
+        raise unreadable(source, error) from error
+    try:
+        if selection.exact is not None:
+            _walk_exact(found, source, root, selection.exact)
+        else:
+            _walk_directory(found, source, root, _Filter(selection))
+    finally:
+        os.close(root)
     return found
 
 
@@ -103,25 +109,50 @@ class _Filter:
         return self._include is None or self._include.match_file(shown)
 
 
-def _walk_directory(found: Walk, source: bytes, status: os.stat_result, wanted: _Filter) -> None:
+def _walk_directory(found: Walk, source: bytes, root: int, wanted: _Filter) -> None:
     directories: dict[bytes, Seen] = {}
     needed: set[bytes] = set()
-    pending = [(b"", status)]
+    pending = [b""]
     while pending:
-        path, status = pending.pop()
+        path = pending.pop()
+        status, entries = _list(source, root, path)
         directories[path] = _directory(path, status)
         found.listed.append((path, stamp(status)))
         if wanted.takes(path, directory=True):
             _need(needed, path)
-        for entry in _entries(os.path.join(source, path)):
-            child = os.path.join(path, entry.name)
-            if entry.is_dir(follow_symlinks=False):
+        for name, entry, target in entries:
+            child = os.path.join(path, name)
+            if stat.S_ISDIR(entry.st_mode):
                 if not wanted.prunes(child):
-                    pending.append((child, _status(entry)))
+                    pending.append(child)
             elif wanted.takes(child, directory=False):
-                _add_file(found, child, entry.path, _status(entry))
+                _add(found, child, entry, target)
                 _need(needed, path)
     found.seen.extend(seen for path, seen in directories.items() if path in needed or not path)
+
+
+def _list(source: bytes, root: int, path: bytes) -> tuple[os.stat_result, list[tuple[bytes, os.stat_result, bytes]]]:
+    """Return the stat of a directory, and (name, stat, link target) of its entries."""
+    host = os.path.join(source, path)
+    entries: list[tuple[bytes, os.stat_result, bytes]] = []
+    try:
+        directory = open_beneath(root, path, FOLDER)
+        try:
+            status = os.fstat(directory)
+            for text in os.listdir(directory):
+                name = os.fsencode(text)
+                host = os.path.join(source, path, name)
+                entries.append((name, *_look(directory, name)))
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise unreadable(host, error, listed=True) from error
+    return status, entries
+
+
+def _look(directory: int, name: bytes) -> tuple[os.stat_result, bytes]:
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    return status, os.readlink(name, dir_fd=directory) if stat.S_ISLNK(status.st_mode) else b""
 
 
 def _need(needed: set[bytes], path: bytes) -> None:
@@ -131,63 +162,68 @@ def _need(needed: set[bytes], path: bytes) -> None:
         path = os.path.dirname(path)
 
 
-def _walk_exact(found: Walk, source: bytes, paths: tuple[bytes, ...]) -> None:
+def _walk_exact(found: Walk, source: bytes, root: int, paths: tuple[bytes, ...]) -> None:
     directories: set[bytes] = {b""}
     for path in sorted(set(paths)):
-        host = os.path.join(source, path)
-        try:
-            status = os.lstat(host)
-        except OSError as error:
-            raise _unreadable(host, error) from error
+        status, target = _look_beneath(source, root, path)
         if stat.S_ISDIR(status.st_mode):
             directories.add(path)
         else:
-            _add_file(found, path, host, status)
+            _add(found, path, status, target)
         parent = os.path.dirname(path)
         while parent not in directories:
             directories.add(parent)
             parent = os.path.dirname(parent)
-    found.seen.extend(_directory(path, os.stat(os.path.join(source, path))) for path in sorted(directories))
+    found.seen.extend(_directory(path, _look_beneath(source, root, path)[0]) for path in sorted(directories))
 
 
-def _entries(directory: bytes) -> list[os.DirEntry[bytes]]:
+def _look_beneath(source: bytes, root: int, path: bytes) -> tuple[os.stat_result, bytes]:
     try:
-        with os.scandir(directory) as entries:
-            return list(entries)
+        place = open_beneath(root, path, NAME)
+        try:
+            status = os.fstat(place)
+            return status, os.readlink(b"", dir_fd=place) if stat.S_ISLNK(status.st_mode) else b""
+        finally:
+            os.close(place)
     except OSError as error:
-        raise _unreadable(directory, error) from error
+        raise unreadable(os.path.join(source, path), error) from error
 
 
-def _status(entry: os.DirEntry[bytes]) -> os.stat_result:
-    try:
-        return entry.stat(follow_symlinks=False)
-    except OSError as error:
-        raise _unreadable(entry.path, error) from error
-
-
-def _add_file(found: Walk, path: bytes, host: bytes, status: os.stat_result) -> None:
-    if stat.S_ISLNK(status.st_mode):
-        kind, target = layout.KIND_SYMLINK, os.readlink(host)
-    elif stat.S_ISREG(status.st_mode):
-        kind, target = layout.KIND_FILE, b""
-    else:
+def _add(found: Walk, path: bytes, status: os.stat_result, target: bytes) -> None:
+    if not stat.S_ISLNK(status.st_mode) and not stat.S_ISREG(status.st_mode):
         found.left_out.append(path)
         return
     found.seen.append(
         Seen(
-            path=path, kind=kind, stamp=stamp(status), mode=status.st_mode, nlink=status.st_nlink, target=target
+            path=path,
+            kind=layout.KIND_SYMLINK if stat.S_ISLNK(status.st_mode) else layout.KIND_FILE,
+            stamp=stamp(status),
+            mode=status.st_mode,
+            nlink=status.st_nlink,
+            target=target,
         )
-    )  # fmt: skip
+    )
 
 
 def _directory(path: bytes, status: os.stat_result) -> Seen:
     return Seen(path=path, kind=layout.KIND_DIRECTORY, stamp=stamp(status), mode=status.st_mode, nlink=status.st_nlink)
 
 
-def _unreadable(path: bytes, error: OSError) -> SourceError:
+def unreadable(path: bytes, error: OSError, *, listed: bool = False) -> SourceError:
+    """Return what to tell a person about something that cannot be measured.
+
+    Args:
+        path: on the host.
+        error: what the kernel said.
+        listed: it was there a moment ago.
+    """
     shown = os.fsdecode(path)
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) and not listed:
         return SourceError(f"{shown}: no such file or directory", hint="check the source of the mount")
+    if isinstance(error, FileNotFoundError):
+        return SourceError(
+            f"{shown}: went away while it was measured", hint="exclude it, or stop the program that removes files there"
+        )
     return SourceError(
         f"{shown}: cannot be measured: {error.strerror}",
         hint="exclude it from the mount, or make it readable for the user who runs belljar",

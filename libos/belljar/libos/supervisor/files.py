@@ -172,6 +172,8 @@ def _tree(spec: EnclaveSpec, sources: list[Source]) -> Tree:
             directories.append(mount.path)
         else:
             files[mount.path] = b""
+    for measured in spec.hashed:  # comes before what we would make
+        files.pop(measured.path, None)
     mounts = [(mount.path, source) for mount, source in zip(spec.hashed, sources, strict=True)]
     return Tree(mounts, directories=directories, files=files, links=_LINKS)
 

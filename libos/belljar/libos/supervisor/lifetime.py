@@ -6,6 +6,8 @@ first, then file servers, then cgroups.
 
 from __future__ import annotations
 
+import resource
+
 from belljar.libos.outcome import Run
 
 from .launch import fork_guest, start
@@ -70,6 +72,7 @@ class Lifetime:
         from .files import GuestFiles
         from .watch import Watch
 
+        _allow_many_descriptors()
         machine = Machine(
             self._spec.limits,
             memory_used=lambda: self._cgroups.memory_used() or memory_used(guest.init),
@@ -96,3 +99,10 @@ class Lifetime:
                 files.close()
         finally:
             events.close()
+
+
+def _allow_many_descriptors() -> None:
+    """Use what the hard limit allows: every hashed file that is read keeps a descriptor for a while."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

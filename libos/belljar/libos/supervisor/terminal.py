@@ -27,6 +27,13 @@ def _is_terminal(descriptor: int) -> bool:
         return False
 
 
+def _in_foreground() -> bool:
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:  # not our controlling terminal: nobody does job control on it, and nobody stops us
+        return True
+
+
 class CallerTerminal:
     """The terminal belljar was started from. `restore` must be called, whatever happens.
 
@@ -46,7 +53,7 @@ class CallerTerminal:
         self._slave = -1
         self._pending = b""
         # A background job may not touch the terminal: it would be stopped.
-        self._reads = 0 in descriptors and os.tcgetpgrp(0) == os.getpgrp()
+        self._reads = 0 in descriptors and _in_foreground()
 
     def window(self) -> bytes:
         """Return `struct winsize` of the caller's terminal."""

@@ -7,11 +7,13 @@ Foreign ABIs (i386 and x32 on x86-64, arm on aarch64) end the process.
 
 from __future__ import annotations
 
+import difflib
 import os
 from typing import Any
 
 from belljar.libos.errors import SandboxUnavailable
 
+from .names import ALLOWED, DENIED, RULED, split
 from .policy import DEFAULT_ERROR, Rule, SyscallPolicy, UnknownSyscall
 
 _OPTIMIZE_AS_TREE = 2  # SCMP_FLTATR_CTL_OPTIMIZE: binary search instead of a list of compares
@@ -48,7 +50,8 @@ def check_names(names: tuple[str, ...]) -> None:
     library = _library()
     for name in names:
         if library.resolve_syscall(library.Arch.NATIVE, name) == _UNKNOWN:
-            raise UnknownSyscall(f"unknown system call {name}")
+            close = difflib.get_close_matches(name, [*split(ALLOWED), *RULED, *split(DENIED)], 1, 0.6)
+            raise UnknownSyscall(f"unknown system call {name}" + (f": did you mean {close[0]}?" if close else ""))
 
 
 _UNKNOWN = -1  # __NR_SCMP_ERROR

@@ -84,20 +84,17 @@ class UnknownSyscall(LibosError):
     """A manifest names a system call that nobody knows."""
 
 
-def make_policy(
-    *, allow: tuple[str, ...] = (), deny: tuple[str, ...] = (), forbid_setuid_files: bool = False
-) -> SyscallPolicy:
+def make_policy(*, allow: tuple[str, ...] = (), deny: tuple[str, ...] = ()) -> SyscallPolicy:
     """Return the default policy with a manifest's changes.
 
     Args:
         allow: system calls allowed beyond the default, with any arguments.
         deny: system calls refused with EPERM although the default allows them; wins over `allow`.
-        forbid_setuid_files: refuse to make files setuid or setgid: where a guest can write to the host.
     """
     allowed = (set(names.split(names.ALLOWED)) | set(allow)) - set(deny)
     denied = (set(names.split(names.DENIED)) - set(allow)) | set(deny)
     ruled = tuple(rule for rule in _ruled() if rule.name not in deny and rule.name not in allow)
-    guards = tuple(rule for rule in _guards(setuid=forbid_setuid_files) if rule.name not in allow)
+    guards = tuple(rule for rule in _guards() if rule.name not in allow)
     return SyscallPolicy(
         guards=guards,
         rules=(
@@ -126,7 +123,7 @@ def _ruled() -> list[Rule]:
     return rules
 
 
-def _guards(*, setuid: bool) -> list[Rule]:
+def _guards() -> list[Rule]:
     """Deny bad arguments, with the errno that programs expect."""
     guards = [
         Rule(name="ioctl", error=EPERM, compare=(Compare(index=1, mask=_LOW_32, value=request),))
@@ -154,10 +151,11 @@ def _guards(*, setuid: bool) -> list[Rule]:
         )
         for bit in (1, 2, 4, 8, 16)  # any protocol but 0, NETLINK_ROUTE; the kernel knows 0 to 31
     ]
-    return guards + (_setuid_guards() if setuid else [])
+    return guards + _setuid_guards()
 
 
 def _setuid_guards() -> list[Rule]:
+    """Refuse to make files setuid or setgid: a host mount or a redirected stream may be the caller's own file."""
     rules: list[Rule] = []
     for bit in (_S_ISUID, _S_ISGID):
         for name, index in _MODE_ARGUMENT.items():

@@ -44,7 +44,8 @@ def check_file(path: str) -> list[Finding]:
         LoaderError: it cannot be read at all.
     """
     try:
-        parsed = parse_file(path)
+        with loader_errors():
+            parsed = parse_file(path)
     except ManifestError as error:
         return [Finding(level=ERROR, place=problem.place, message=problem.message) for problem in error.problems]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def loader_errors() -> Generator[None]:
-    """Raise errors of the file systems and of the sandbox as `LoaderError`, message and hint kept."""
+    """Raise errors of the kernel, the file systems and the sandbox as `LoaderError`, message and hint kept."""
     try:
         yield
     except (FsError, LibosError) as error:
         raise LoaderError(str(error), hint=error.hint) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        what = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        raise LoaderError(f"{what}{error.strerror or error}") from error
     except RecursionError as error:
         raise LoaderError("the input is nested too deeply") from error

@@ -12,13 +12,12 @@ import os
 import yaml
 
 from belljar.loader.errors import LoaderError
-from belljar.loader.target import files_outside, name_of, passed_names, programs_named
+from belljar.loader.target import files_named, is_shown, name_of, passed_names, programs_named
 
 from .elf import is_elf
 from .needs import interpreters, locate
 
 _EXCLUDED = (".git/", ".hg/", ".svn/")
-_SYSTEM_FOLDERS = ("/bin", "/dev", "/etc", "/home", "/lib", "/proc", "/run", "/sys", "/tmp", "/usr", "/var")  # noqa: S108 - paths only
 
 
 def derive_manifest(command: tuple[str, ...], folder: str) -> str:
@@ -39,7 +38,7 @@ def derive_manifest(command: tuple[str, ...], folder: str) -> str:
     mounts = _mounts(command, folder)
     if mounts:
         manifest["mounts"] = mounts
-    manifest["working_directory"] = folder
+    manifest["working_directory"] = _quoted(folder)
     head = f"# Derived by belljar for: {_one_line(command)}\n# Save it, change it, run it: belljar run app.yaml\n"
     return head + yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
 
@@ -57,19 +56,14 @@ def _named(command: tuple[str, ...]) -> list[str]:
     return found
 
 
-def is_shown(folder: str) -> bool:
-    """Say whether a working directory is brought into the enclave: not a home, not a folder of the system."""
-    home = os.path.realpath(os.path.expanduser("~"))
-    place = os.path.realpath(folder)
-    return place not in ("/", home, os.path.dirname(home), *map(os.path.realpath, _SYSTEM_FOLDERS))
-
-
 def _mounts(command: tuple[str, ...], folder: str) -> list[dict[str, object]]:
-    mounts: list[dict[str, object]] = []
-    if is_shown(folder):
-        mounts.append({"type": "hashed", "path": folder, "source": _quoted(folder), "exclude": list(_EXCLUDED)})
-    files = files_outside(command, folder)
-    return mounts + [{"type": "hashed", "path": path, "source": _quoted(path)} for path in files]
+    shown = is_shown(folder)
+    mounts = [{**_hashed(folder), "exclude": list(_EXCLUDED)}] if shown else []
+    return mounts + [_hashed(path) for path in files_named(command, folder, shown=shown)]
+
+
+def _hashed(path: str) -> dict[str, object]:
+    return {"type": "hashed", "path": _quoted(path), "source": _quoted(path)}
 
 
 def _quoted(text: str) -> str:

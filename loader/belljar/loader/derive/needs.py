@@ -111,8 +111,9 @@ def locate(name: str) -> str:
     if path is None or not os.path.exists(path):
         where = "" if "/" in name else " on the PATH"
         raise ProgramNotFound(f"{name}: no such program{where}")
-    if os.path.isdir(path):
-        raise ProgramNotExecutable(f"{name}: is a directory, expected a program")
+    if not os.path.isfile(path):
+        kind = "a directory" if os.path.isdir(path) else "no regular file"
+        raise ProgramNotExecutable(f"{name}: is {kind}, expected a program")
     if not os.access(path, os.X_OK):
         hint = f"chmod +x {name}, or run it with its interpreter"
         raise ProgramNotExecutable(f"{name}: is not executable", hint=hint)
@@ -133,7 +134,7 @@ def searched(name: str) -> list[str]:
 
 def _add_program(needs: Needs, path: str, *, depth: int) -> None:
     end = needs.add_file(path)
-    needs.inputs.add(end)
+    needs.inputs.update([*trail(path)[0], end])  # also links: one may be pointed elsewhere
     if elf.is_elf(end):
         _add_elf(needs, end)
         if _PYTHON.fullmatch(os.path.basename(path)) or _PYTHON.fullmatch(os.path.basename(end)):
@@ -149,12 +150,14 @@ def interpreters(path: str) -> list[str]:
     """Return the interpreter of a script, and what /usr/bin/env would find for it.
 
     Raises:
-        OSError: the script cannot be read.
-        ProgramNotExecutable, ProgramNotFound: it names no interpreter, or one that is not there.
+        ProgramNotExecutable, ProgramNotFound: it cannot be read, names no interpreter, or one that is not there.
     """
-    with open(path, "rb") as file:
-        first = file.read(_MAX_SHEBANG_BYTES).split(b"\n", 1)[0]
-    if not first.startswith(b"#!"):
+    try:
+        with open(path, "rb") as file:
+            first = file.read(_MAX_SHEBANG_BYTES).split(b"\n", 1)[0]
+    except OSError as error:
+        raise ProgramNotExecutable(f"{path}: cannot be read: {error.strerror}") from error
+    if not first.startswith(b"#!") or not first[2:].split():
         raise ProgramNotExecutable(f"{path}: is neither an ELF program nor a script with a #! line")
     interpreter, *arguments = os.fsdecode(first[2:]).split()
     if os.path.basename(interpreter) != "env" or not arguments:

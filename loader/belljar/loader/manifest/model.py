@@ -12,6 +12,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
+from pathspec import GitIgnoreSpec
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
 MANIFEST_VERSION = 1
 MAX_ID = 65535  # ISVPRODID and ISVSVN of SGX are 16 bits: evidence in that shape must hold them
 
+MAX_MOUNTS = 200  # so many descriptors fit into one message to the guest's side
+
 _OURS = ("/dev", "/proc", "/sys")  # made anew for every enclave: a mount in them would undo what they hide
+_MAX_STARS = 4  # in one pattern: each more can square the time to match a long name
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a path in the enclave; people want another size
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -74,11 +78,21 @@ def _place(value: str) -> str:
     return _hashed_place(value)
 
 
+def _pattern(value: str) -> str:
+    if value.replace("**", "").count("*") > _MAX_STARS:
+        raise PydanticCustomError("pattern", "got a pattern with more than {most} stars", {"most": _MAX_STARS})
+    try:
+        GitIgnoreSpec.from_lines([value])
+    except (ValueError, re.error) as error:
+        raise PydanticCustomError("pattern", "not a .gitignore pattern: {problem}", {"problem": str(error)}) from error
+    return value
+
+
 def _regular_expression(value: object) -> object:
     if isinstance(value, str):
         try:
             re.compile(value)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise PydanticCustomError(
                 "pattern", "not a regular expression: {problem}", {"problem": str(error)}
             ) from error
@@ -111,6 +125,7 @@ GuestPath = Annotated[str, BeforeValidator(_guest_path)]
 HashedPlace = Annotated[GuestPath, AfterValidator(_hashed_place)]
 Place = Annotated[GuestPath, AfterValidator(_place)]
 Text = Annotated[str, Field(max_length=32 * 1024, pattern=r"^[^\x00]*$")]
+Pattern = Annotated[Text, AfterValidator(_pattern)]
 Name = Annotated[str, Field(pattern=_NAME)]
 VariableName = Annotated[str, Field(pattern=_VARIABLE, max_length=200)]
 
@@ -165,10 +180,10 @@ class HashedMount(Section):
     type: Literal["hashed"]
     path: HashedPlace = Field(description="Where in the enclave.")
     source: Text = Field(description="Directory or file on the host; relative to the manifest.")
-    include: list[Text] | None = Field(
+    include: list[Pattern] | None = Field(
         default=None, description="Only what matches one of these patterns (.gitignore syntax); everything by default."
     )
-    exclude: list[Text] = Field(default=[], description="Nothing that matches one of these patterns.")
+    exclude: list[Pattern] = Field(default=[], description="Nothing that matches one of these patterns.")
 
 
 class HostMount(Section):
@@ -262,7 +277,9 @@ class Manifest(Section):
     environment: Environment = Environment()
     working_directory: GuestPath | None = Field(default=None, description="By default the first hashed mount.")
     user: User = User()
-    mounts: list[Mount] = Field(default=[], description="What the program sees, besides the programs.")
+    mounts: list[Mount] = Field(
+        default=[], max_length=MAX_MOUNTS, description="What the program sees, besides the programs."
+    )
     limits: Limits = Limits()
     system_calls: SystemCalls = SystemCalls()
     network: Network = Network()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .reader import Path
 
 MAX_EXTENDS = 8
+MAX_FILES = 64
 BUILT_IN = ("minimal", "python")
 _TAGS = ("hashed", "host", "tmpfs", "word", "mapping")  # parts of a place that pydantic adds
 _EXPECTED = {
@@ -134,8 +136,9 @@ def _with_bases(document: Document, reading: _Reading, *, depth: int) -> Manifes
     manifest = _validate(document, reading.folder)
     merged: Manifest | None = None
     for number, name in enumerate(manifest.extends):
-        if depth >= MAX_EXTENDS:
-            message = f"expected at most {MAX_EXTENDS} manifests on top of each other: do two extend each other?"
+        if depth >= MAX_EXTENDS or len(reading.files) > MAX_FILES:
+            limits = f"{MAX_EXTENDS} manifests on top of each other, and {MAX_FILES} in all"
+            message = f"expected at most {limits}: do two extend each other?"
             raise ManifestError([Problem(document.place(("extends", number)), message)])
         base = _base(name, document.place(("extends", number)), reading, depth)
         merged = base if merged is None else merge(merged, base)
@@ -158,7 +161,9 @@ def _base(name: str, place: str, reading: _Reading, depth: int) -> Manifest:
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # a fifo must not hold us
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise LoaderError(f"{path}: is no regular file, expected a manifest")
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise LoaderError(f"{path}: cannot read the manifest: {error.strerror}") from error
@@ -174,7 +179,17 @@ def _validate(document: Document, folder: str) -> Manifest:
         mount if mount.type == "tmpfs" else mount.model_copy(update={"source": _absolute(folder, mount.source)})
         for mount in manifest.mounts
     ]
-    return manifest.model_copy(update={"mounts": mounts} if mounts else {})
+    changes: dict[str, object] = {"mounts": mounts} if mounts else {}
+    if manifest.programs:
+        changes["programs"] = [_program(folder, name) for name in manifest.programs]
+    if manifest.argv and manifest.argv[0] in manifest.programs:
+        changes["argv"] = [_program(folder, manifest.argv[0]), *manifest.argv[1:]]
+    return manifest.model_copy(update=changes)
+
+
+def _program(folder: str, name: str) -> str:
+    """Return a program as it is named, unless that is a path relative to the manifest."""
+    return _absolute(folder, name) if "/" in name else name
 
 
 def _absolute(folder: str, source: str) -> str:

@@ -40,19 +40,33 @@ def cache_folder() -> str:
 
 
 def _usable(folder: str) -> bool:
-    """Say whether a folder is ours, private and writable; somebody else may have prepared one in /tmp."""
+    """Say whether a folder is ours and writable, and nobody else can put another in its place.
+
+    Every folder above it counts: who may rename one of them decides what is found below.
+    """
     try:
-        status = os.lstat(folder)
-    except FileNotFoundError:
-        try:
-            os.makedirs(folder, mode=0o700)
-            status = os.lstat(folder)
-        except OSError:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        place: str = os.path.realpath(folder)
+        if not _is_ours(place) or not os.access(place, os.W_OK):
             return False
+        while place != "/":
+            place = os.path.dirname(place)
+            if not _keeps_its_entries(place):
+                return False
     except OSError:
         return False
-    private = status.st_uid == os.geteuid() and not status.st_mode & 0o022
-    return private and os.access(folder, os.W_OK)
+    return True
+
+
+def _is_ours(folder: str) -> bool:
+    status = os.lstat(folder)
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _keeps_its_entries(folder: str) -> bool:
+    """Say whether only root and we can rename what is in a folder: in a sticky one, everybody only their own."""
+    status = os.lstat(folder)
+    return status.st_uid in (0, os.geteuid()) and (not status.st_mode & 0o022 or bool(status.st_mode & 0o1000))
 
 
 def record_path(folder: str, key: tuple[object, ...]) -> str:
