@@ -229,3 +229,31 @@ def test_a_hard_limit_of_the_caller_is_kept(belljar: Belljar) -> None:
         env=belljar.environ(), cwd=belljar.folder, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout == "(300, 300)\n"
+
+
+MEMFD = "import os; f = os.memfd_create('x'); [os.write(f, bytes(1 << 20)) for _ in range(400)]; print('held')"
+
+
+@pytest.mark.parametrize("enforcer", ["cgroup", "watcher"])
+def test_memory_that_no_process_maps_counts(belljar: Belljar, ordinary: Belljar, enforcer: str) -> None:
+    who = belljar if enforcer == "cgroup" else ordinary
+    code = f"{MEMFD}; import time; time.sleep(5)"
+    (who.folder / "m.yaml").write_text(
+        f"belljar: 1\nname: m\nextends: [python]\nlimits: {{memory: 64MiB}}\nargv: [{PYTHON}, -c, {code!r}]\n"
+        f"programs: [{PYTHON}]\n"
+    )
+    done = who("run", "m.yaml", check=128 + signal.SIGKILL)
+    assert "out of memory" in done.stderr
+
+
+def test_pages_shared_by_a_fork_count_once(ordinary: Belljar) -> None:
+    code = (
+        "import os, time; block = bytearray(os.urandom(1 << 20) * 60); "
+        "children = [pid for _ in range(4) if (pid := os.fork()) or time.sleep(1) or os._exit(0)]; "
+        "[os.waitpid(pid, 0) for pid in children]; print('fine')"
+    )
+    (ordinary.folder / "m.yaml").write_text(
+        f"belljar: 1\nname: m\nextends: [python]\nlimits: {{memory: 160MiB}}\nargv: [{PYTHON}, -c, {code!r}]\n"
+        f"programs: [{PYTHON}]\n"
+    )
+    assert ordinary("run", "m.yaml").stdout == "fine\n"

@@ -15,6 +15,7 @@ import sys
 from belljar.libos import control as messages
 from belljar.libos import kernel
 from belljar.libos.hostmounts.capture import capture
+from belljar.libos.interfaces import read_text, write_text
 from belljar.libos.plan import steps
 
 from . import confine, mounts
@@ -36,6 +37,7 @@ _NAMESPACES = {
     "uts": kernel.CLONE_NEWUTS,
     "cgroup": kernel.CLONE_NEWCGROUP,
 }
+_OOM_SCORE = "/proc/self/oom_score_adj"
 _SIGKILL = 9
 _RESET_SIGNALS = (2, 13, 25)  # SIGINT, SIGPIPE, SIGXFSZ: the ones the interpreter changed when it started
 _ENDED = 125
@@ -68,6 +70,7 @@ class Entry:
             attributes, window, lambda ends: control.send(messages.TERMINAL, descriptors=ends)
         )
         self.doing = ""
+        self.oom_score = "0"
 
 
 def enter(entry: Entry) -> NoReturn:
@@ -100,9 +103,8 @@ def _why(entry: Entry, error: OSError) -> str:
 
 def _outer(entry: Entry) -> None:
     entry.doing = "offer the enclave to the out-of-memory killer first"
-    score = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-    os.write(score, b"1000")
-    os.close(score)
+    entry.oom_score = read_text(_OOM_SCORE)
+    write_text(_OOM_SCORE, "1000")
     entry.doing = "wait for the supervisor"
     _expect(entry, messages.GO)
     flags = 0
@@ -175,6 +177,10 @@ def _init(entry: Entry, materials: mounts.Materials) -> None:
 
 def _give_up(entry: Entry) -> None:
     """Keep nothing that waiting does not need."""
+    try:
+        write_text(_OOM_SCORE, entry.oom_score)  # the program's processes first, so that somebody can tell
+    except OSError:  # what root raised, only root may lower: the supervisor does
+        pass
     entry.doing = "give up init's privileges"
     confine.drop_bounding_set()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from belljar.libos.interfaces import read_text
+
 INTERVAL_S = 0.1
 
 
@@ -22,9 +24,18 @@ def processes(init: int) -> list[int]:
     return found
 
 
-def memory_used(init: int) -> int:
-    """Return the bytes of private and shared-memory pages that the processes of an enclave hold."""
-    return sum(_private_bytes(pid) for pid in processes(init))
+def memory_used(init: int, scratch: tuple[str, ...] = ()) -> int:
+    """Return the bytes an enclave holds: its processes' own pages, and what lies in memory files and scratch mounts.
+
+    Args:
+        init: host pid of the enclave's init.
+        scratch: guest paths of its tmpfs mounts.
+    """
+    pids = processes(init)
+    pages = [_pages(pid) for pid in pids]
+    kept = sum(_memory_files(pids).values()) + max((_in_scratch(pid, scratch) for pid in pids), default=0)
+    # Mapped pages of memory files and scratch mounts are in both sums; SysV segments only among the mapped.
+    return sum(own for own, _ in pages) + max(kept, sum(shared for _, shared in pages))
 
 
 def _children(pid: int) -> list[int]:
@@ -38,11 +49,40 @@ def _children(pid: int) -> list[int]:
     return children
 
 
-def _private_bytes(pid: int) -> int:
-    """Return resident pages less those of files, which the enclave shares with the page cache."""
+def _pages(pid: int) -> tuple[int, int]:
+    """Return (anonymous, shared-memory) bytes of a process, pages that several map divided among them."""
+    fields = _fields(f"/proc/{pid}/smaps_rollup", ("Pss_Anon:", "Pss_Shmem:"))
+    if len(fields) != 2:  # not ours to see: what it maps counts whole
+        fields = _fields(f"/proc/{pid}/status", ("RssAnon:", "RssShmem:"))
+    return (fields[0], fields[1]) if len(fields) == 2 else (0, 0)
+
+
+def _fields(path: str, names: tuple[str, str]) -> list[int]:
+    return [int(line.split()[1]) << 10 for line in read_text(path).splitlines() if line.startswith(names)]
+
+
+def _memory_files(pids: list[int]) -> dict[tuple[int, int], int]:
+    """Return (device, inode) -> bytes of the files that memfd_create(2) made, mapped or not."""
+    found: dict[tuple[int, int], int] = {}
+    for pid in pids:
+        folder = f"/proc/{pid}/fd"
+        try:
+            for name in os.listdir(folder):
+                if os.readlink(f"{folder}/{name}").startswith("/memfd:"):
+                    status = os.stat(f"{folder}/{name}")
+                    found[status.st_dev, status.st_ino] = status.st_blocks * 512
+        except OSError:  # ended meanwhile, or not ours to see
+            continue
+    return found
+
+
+def _in_scratch(pid: int, scratch: tuple[str, ...]) -> int:
+    """Return the bytes in the tmpfs mounts that a process sees."""
+    used = 0
     try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            fields = dict(line.split(":", 1) for line in file if line.startswith(("RssAnon", "RssShmem")))
-    except OSError:
+        for path in scratch:
+            status = os.statvfs(f"/proc/{pid}/root{path}")
+            used += (status.f_blocks - status.f_bfree) * status.f_frsize
+    except OSError:  # ended meanwhile, or not ours to see
         return 0
-    return sum(int(value.split()[0]) << 10 for value in fields.values())
+    return used

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 GENERATED_PROC = ("cpuinfo", "loadavg", "meminfo", "stat", "swaps", "uptime")
 KEPT_PROC = ("filesystems", "mounts", "net", "self", "sys", "sysvipc", "thread-self", "version")
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a guest path
 RESERVED_DIRECTORIES = ("/dev", "/proc", "/sys", "/tmp")  # noqa: S108 - guest paths; they always exist
 SHM_BYTES = 256 << 20  # a limit, not a reservation; multiprocessing and torch use it
 

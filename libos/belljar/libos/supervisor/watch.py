@@ -11,8 +11,10 @@ import select
 import time
 
 from belljar.libos import control as messages
+from belljar.libos.interfaces import read_text, write_text
 from belljar.libos.limits import watch as memory_watch
 from belljar.libos.outcome import EXIT_BELLJAR_FAILED, EXIT_TIME_LIMIT, Outcome, from_wait_status
+from belljar.libos.plan.build import SHARED_MEMORY
 
 from .launch import failure
 
@@ -107,17 +109,33 @@ class Watch:
             self._files.spread()
         elif name == messages.STARTED:
             self._guest.program = descriptors[0]
+            self._spare_init()
             for number in self._waiting_signals:
                 self._forward(number)
         elif name == messages.TERMINAL and self._terminal:
             self._terminal.connect(*descriptors)
         elif name == messages.EXITED:
             self._decide(self._ended(int(fields[0])))
+        elif not name and self._cgroups.memory_kills():
+            self._decide(self._out_of_memory())
         elif not name and self._guest.program >= 0:
             note = "the enclave was ended from outside: its init was killed"
             self._decide(Outcome(reason="killed", exit_code=EXIT_BELLJAR_FAILED, notes=(note,)))
         else:
             raise failure(name, fields)
+
+    def _out_of_memory(self) -> Outcome:
+        """Return how an enclave ended whose init the kernel killed, too."""
+        limit = (self._spec.limits.memory_bytes or 0) >> 20
+        note = f"out of memory: the enclave reached its limit of {limit} MiB and was killed as a whole"
+        return Outcome(reason="memory-limit", exit_code=128 + signal.SIGKILL, signal=signal.SIGKILL, notes=(note,))
+
+    def _spare_init(self) -> None:
+        """Have the kernel kill the program's processes first when memory runs out: init tells what happened."""
+        try:
+            write_text(f"/proc/{self._guest.init}/oom_score_adj", read_text("/proc/self/oom_score_adj"))
+        except OSError:  # an ordinary user may not; init does it itself
+            pass
 
     def _ended(self, status: int) -> Outcome:
         outcome = from_wait_status(status)
@@ -170,11 +188,15 @@ class Watch:
                 )
             )
         limit_bytes = self._spec.limits.memory_bytes
-        if self._looks and limit_bytes is not None and memory_watch.memory_used(self._guest.init) > limit_bytes:
+        if self._looks and limit_bytes is not None and self._memory_used() > limit_bytes:
             note = f"out of memory: the enclave was found above its limit of {limit_bytes >> 20} MiB"
             self._decide(
                 Outcome(reason="memory-limit", exit_code=128 + signal.SIGKILL, signal=signal.SIGKILL, notes=(note,))
             )
+
+    def _memory_used(self) -> int:
+        scratch = (SHARED_MEMORY, *(mount.path for mount in self._spec.scratch))
+        return memory_watch.memory_used(self._guest.init, scratch)
 
     def _decide(self, outcome: Outcome) -> None:
         """Keep the first reason: what follows is its consequence."""
