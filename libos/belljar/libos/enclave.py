@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from .errors import LibosError, ProgramNotStarted, SandboxUnavailable
+from .interfaces import read_text
 from .outcome import (
     EXIT_BELLJAR_FAILED,
     EXIT_NOT_EXECUTABLE,
@@ -63,9 +64,25 @@ def plan_here(spec: EnclaveSpec, warmup: Warmup = _COLD, *, cpus_by_affinity: in
             terminals=terminals(),
             cpus_by_affinity=cpus_by_affinity,
             setup_cpu=cpus[os.getpid() % len(cpus)],
+            mapped_ids=_mapped_ids(),
         ),
         warmup,
     )
+
+
+def _mapped_ids() -> tuple[int, int]:
+    """Return (first, count) of the longest range of ids that is both of users and of groups (user_namespaces(7))."""
+    ranges: list[tuple[int, int]] = []
+    for name in ("uid_map", "gid_map"):
+        rows = [line.split() for line in read_text(f"/proc/self/{name}").splitlines()]
+        ranges.append(max(((int(first), int(count)) for first, _, count in rows), key=_count, default=(0, 0)))
+    (first, many), (other, others) = ranges
+    start = max(first, other)
+    return start, max(0, min(first + many, other + others) - start)
+
+
+def _count(ids: tuple[int, int]) -> int:
+    return ids[1]
 
 
 def run_enclave(spec: EnclaveSpec, warmup: Warmup = _COLD) -> Run:

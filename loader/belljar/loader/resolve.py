@@ -117,8 +117,15 @@ def _program_trees(parsed: ParsedManifest, needs: Needs, taken: set[str]) -> lis
     # A folder that the manifest mounts itself is the manifest's to decide about.
     folders = [folder for folder in sorted(needs.folders) if folder not in taken]
     return trees + [
-        TreeSource(path=folder, source=folder, selection=Selection(), of_programs=True) for folder in folders
+        TreeSource(path=folder, source=folder, selection=_all_but(folder, needs.left_out), of_programs=True)
+        for folder in folders
     ]
+
+
+def _all_but(folder: str, left_out: set[str]) -> Selection:
+    above = f"{folder}/"
+    names = sorted(path.removeprefix(above) for path in left_out if path.startswith(above))
+    return Selection(exclude=tuple(f"/{_escaped(name)}/" for name in names))
 
 
 def _tree(mount: HashedMount) -> TreeSource:

@@ -33,8 +33,8 @@ SPEC = EnclaveSpec(
     stop_on_violation=True,
 )
 ROOT = Host(
-    privileged=True, uid=0, gid=0, supervisor_pid=321, terminals=(), cpus_by_affinity=None, setup_cpu=1
-)  # fmt: skip
+    privileged=True, uid=0, gid=0, supervisor_pid=321, terminals=(), cpus_by_affinity=None, setup_cpu=1,
+    mapped_ids=(0, 4294967295))  # fmt: skip
 USER = ROOT.replace(privileged=False, uid=501, gid=502)
 
 

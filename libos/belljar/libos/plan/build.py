@@ -7,6 +7,7 @@ privilege away, then the program.
 
 from __future__ import annotations
 
+from belljar.libos.errors import SandboxUnavailable
 from belljar.libos.values import Value
 
 from . import steps
@@ -25,6 +26,7 @@ SHM_BYTES = 256 << 20  # a limit, not a reservation; multiprocessing and torch u
 
 _HOST_ID_BASE = 0x70000000  # above what systemd gives to containers, below 2^31
 _IDS_PER_ENCLAVE = 2
+_FEWEST_IDS = 1024
 
 
 class Host(Value):
@@ -38,6 +40,7 @@ class Host(Value):
         terminals: which of 0, 1 and 2 are terminals.
         cpus_by_affinity: CPUs to run on where no cgroup can enforce the limit, or None.
         setup_cpu: the CPU that setup and file servers share.
+        mapped_ids: (first, count) of the user and group ids that exist here: fewer in a container.
     """
 
     privileged: bool
@@ -47,6 +50,7 @@ class Host(Value):
     terminals: tuple[int, ...]
     cpus_by_affinity: int | None
     setup_cpu: int
+    mapped_ids: tuple[int, int]
 
 
 class IdMap(Value):
@@ -111,8 +115,23 @@ def _ids(spec: EnclaveSpec, host: Host) -> IdMap:
     user = spec.user
     if not host.privileged:
         return IdMap(uids=((user.uid, host.uid, 1),), gids=((user.gid, host.gid, 1),), deny_setgroups=True)
-    base = _HOST_ID_BASE + host.supervisor_pid * _IDS_PER_ENCLAVE
+    base = _first_id(host)
     return IdMap(uids=_pair(user.uid, base), gids=_pair(user.gid, base), deny_setgroups=False)
+
+
+def _first_id(host: Host) -> int:
+    """Return the first of two ids that belong to nobody: far above all others, in a container the last it has."""
+    first, count = host.mapped_ids
+    base = _HOST_ID_BASE + host.supervisor_pid * _IDS_PER_ENCLAVE
+    if first <= base and base + _IDS_PER_ENCLAVE <= first + count:
+        return base
+    if count < _FEWEST_IDS:
+        raise SandboxUnavailable(
+            f"only {count} user ids are mapped here, expected {_FEWEST_IDS}: none is left for an enclave",
+            hint="run belljar as an ordinary user, or give the container a range of ids",
+        )
+    enclaves = count // 8 // _IDS_PER_ENCLAVE
+    return first + count - _IDS_PER_ENCLAVE * (1 + host.supervisor_pid % enclaves)
 
 
 def _pair(inside: int, base: int) -> tuple[tuple[int, int, int], ...]:

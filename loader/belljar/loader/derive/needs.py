@@ -47,6 +47,7 @@ class Needs:
         folders: absolute paths of folders to bring in whole, none inside of another, without links.
         programs: where each named program ends up: name -> absolute path as a person would call it.
         inputs: host files and folders whose change may change all this.
+        left_out: folders inside of `folders` that no program of these can see.
     """
 
     def __init__(self) -> None:
@@ -54,6 +55,7 @@ class Needs:
         self.folders: list[str] = []
         self.programs: dict[str, str] = {}
         self.inputs: set[str] = set()
+        self.left_out: set[str] = set()
 
     def add_file(self, path: str) -> str:
         """Bring in a file and the links on the way to it; return where it really is.
@@ -187,6 +189,8 @@ def _add_python(needs: Needs, interpreter: Interpreter) -> None:
     folders = [*interpreter.library, *interpreter.path]
     if interpreter.in_environment:
         folders.append(interpreter.prefix)
+    if interpreter.in_environment:
+        needs.left_out.update(_others_packages(interpreter))
     before = set(needs.folders)
     for folder in folders:
         if os.path.isdir(folder):
@@ -198,6 +202,18 @@ def _add_python(needs: Needs, interpreter: Interpreter) -> None:
         _add_contents(needs, folder, linker)
 
 
+def _others_packages(interpreter: Interpreter) -> list[str]:
+    """Return the packages of the base interpreter, unless its virtual environment shows them, too."""
+    seen = [os.path.realpath(path) for path in interpreter.path]
+    found: list[str] = []
+    for folder in interpreter.library:
+        for name in ("site-packages", "dist-packages"):
+            packages = os.path.join(os.path.realpath(folder), name)
+            if os.path.isdir(packages) and not any(f"{path}/".startswith(f"{packages}/") for path in seen):
+                found.append(packages)
+    return found
+
+
 def _configuration(interpreter: Interpreter) -> list[str]:
     return [os.path.join(interpreter.prefix, "pyvenv.cfg"), *interpreter.path]
 
@@ -205,7 +221,8 @@ def _configuration(interpreter: Interpreter) -> list[str]:
 def _add_contents(needs: Needs, folder: str, linker: str | None) -> None:
     """Bring in what a folder of packages needs from outside: libraries of its extensions, targets of its links."""
     extensions: list[str] = []
-    for place, _, names in os.walk(folder):
+    for place, below, names in os.walk(folder):
+        below[:] = [name for name in below if os.path.join(place, name) not in needs.left_out]
         for name in names:
             path = os.path.join(place, name)
             if os.path.islink(path):

@@ -38,6 +38,12 @@ MAX_MOUNTS = 200  # so many descriptors fit into one message to the guest's side
 
 _OURS = ("/dev", "/proc", "/sys")  # made anew for every enclave: a mount in them would undo what they hide
 _MAX_STARS = 4  # in one pattern: each more can square the time to match a long name
+_MEANT = {  # what other tools call it
+    "cmd": "argv", "command": "argv", "entrypoint": "argv", "args": "argv", "cwd": "working_directory",
+    "workdir": "working_directory", "env": "environment", "files": "mounts", "volumes": "mounts",
+    "timeout": "limits.run_time", "version": "belljar", "memory": "limits.memory", "host": "insecure_host",
+    "syscalls": "system_calls",
+}  # fmt: skip
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a path in the enclave; people want another size
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -149,7 +155,7 @@ def _keys(value: object) -> list[str]:
 def _refuse_unknown(keys: list[str], known: list[str]) -> None:
     for key in keys:
         if key not in known:
-            close = difflib.get_close_matches(key, known, 1, 0.5)
+            close = [_MEANT[key]] if key in _MEANT else difflib.get_close_matches(key, known, 1, 0.6)
             hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
             raise PydanticCustomError("unknown_key", "unknown key {key}: {hint}", {"key": key, "hint": hint})
 

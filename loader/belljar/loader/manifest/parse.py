@@ -41,7 +41,17 @@ _EXPECTED = {
     "model_type": "expected a mapping",
     "model_attributes_type": "expected a mapping",
     "union_tag_not_found": "the key type is missing: expected hashed, host or tmpfs",
-    "too_short": "expected at least one entry",
+    "union_tag_invalid": "expected hashed, host or tmpfs",
+}
+
+
+_LIMITS = {
+    "literal_error": "expected {expected}",
+    "string_pattern_mismatch": "expected a text of the form {pattern}",
+    "less_than_equal": "expected at most {le}",
+    "greater_than_equal": "expected at least {ge}",
+    "too_short": "expected at least {min_length} entry",
+    "too_long": "expected at most {max_length} entries",
 }
 
 
@@ -221,13 +231,26 @@ def _problem(document: Document, details: ErrorDetails) -> Problem:
 
 
 def _message(details: ErrorDetails) -> str:
-    expected = _EXPECTED.get(details["type"])
-    if details["type"] == "literal_error":
-        expected = f"expected {details.get('ctx', {}).get('expected')}"
+    kind, context, found = details["type"], details.get("ctx", {}), details["input"]
+    if kind in _LIMITS:
+        return f"{_LIMITS[kind].format(**context)}, got {_shown(found)}"
+    expected = _EXPECTED.get(kind)
     if expected is None:
         return details["msg"][:1].lower() + details["msg"][1:]
-    whole = details["type"] in ("missing", "union_tag_not_found")
-    return expected if whole else f"{expected}, got {_shown(details['input'])}"
+    if kind in ("missing", "union_tag_not_found"):
+        return expected
+    if kind == "union_tag_invalid":
+        found = context.get("tag")
+    return f"{expected}, got {_shown(found)}{_advice(kind, found)}"
+
+
+def _advice(kind: str, found: object) -> str:
+    """Return how to write what was probably meant."""
+    if kind == "list_type" and isinstance(found, str):
+        return f": write [{found[:60]}]"
+    if kind == "string_type" and isinstance(found, int | float):
+        return f': write "{str(found).lower()}"'
+    return ""
 
 
 def _shown(value: object) -> str:
@@ -237,4 +260,6 @@ def _shown(value: object) -> str:
         return "true" if value else "false"
     if value is None:
         return "nothing"
-    return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, dict) else f"the number {value}"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    return "a mapping" if isinstance(value, dict) else f"the number {value}"

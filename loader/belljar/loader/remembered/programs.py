@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from belljar.fs.measuring import Stamp
 
-_FORMAT = f"{VERSION} programs 1"
+_FORMAT = f"{VERSION} programs 2"
 _SURROUNDINGS = ("PATH", "HOME", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONUSERBASE")
 
 
@@ -49,6 +49,7 @@ def load(folder: str, programs: list[str]) -> Remembered | None:
         needs = Needs()
         needs.files, needs.inputs = set(known["files"]), set(known["inputs"])
         needs.folders, needs.programs = known["folders"], known["programs"]
+        needs.left_out = set(known["left_out"])
         trees = {path: _tree(fields) for path, fields in known["trees"].items()}
     except OSError:  # something it depends on has gone
         return None
@@ -78,6 +79,7 @@ def save(folder: str, programs: list[str], needs: Needs, trees: dict[str, tuple[
             "files": [*needs.files],
             "inputs": [*needs.inputs],
             "folders": needs.folders,
+            "left_out": [*needs.left_out],
             "programs": needs.programs,
             "trees": {path: _fields(tree) for path, (_, tree) in trees.items()},
         }
