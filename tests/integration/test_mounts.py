@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 import subprocess
 import textwrap
@@ -141,8 +142,7 @@ class TestHost:
     def test_a_missing_source_is_named(self, anybody: Belljar) -> None:
         write(anybody, "  - {type: host, path: /data, source: nowhere}\n", "pass")
         done = anybody("run", "m.yaml", check=125)
-        assert "nowhere" in done.stderr
-        assert "No such file or directory" in done.stderr
+        assert re.search(r"m.yaml:\d+:\d+: \S*/nowhere: no such file or directory", done.stderr)
 
 
 class TestHashed:

@@ -39,7 +39,8 @@ class IntegrityViolation(FsError):
     """
 
     def __init__(self, guest_path: str, host_path: str, reason: str) -> None:
-        super().__init__(f"{guest_path}: {reason} (host file {host_path})")
+        host = "" if host_path == guest_path else f" (host file {host_path})"
+        super().__init__(f"{guest_path}: {reason}{host}")
         self.guest_path = guest_path
         self.host_path = host_path
         self.reason = reason

@@ -80,7 +80,7 @@ def resolve(parsed: ParsedManifest, remembered: Remembered | None = None) -> Res
         ProgramNotFound, ProgramNotExecutable: a program.
     """
     manifest = parsed.manifest
-    _refuse_twice(parsed)
+    _check_mounts(parsed)
     needs = find_needs(manifest.programs) if remembered is None else remembered.needs
     hashed = [mount for mount in manifest.mounts if isinstance(mount, HashedMount)]
     trees = [*_program_trees(parsed, needs, {mount.path for mount in hashed}), *map(_tree, hashed)]
@@ -95,13 +95,16 @@ def resolve(parsed: ParsedManifest, remembered: Remembered | None = None) -> Res
     )
 
 
-def _refuse_twice(parsed: ParsedManifest) -> None:
+def _check_mounts(parsed: ParsedManifest) -> None:
     seen: set[str] = set()
     for mount in parsed.manifest.mounts:
         if mount.path in seen:
             place = parsed.place_of_mount(mount.path, "path")
             raise ManifestError([Problem(place, f"two mounts at {mount.path}")])
         seen.add(mount.path)
+        if isinstance(mount, HostMount) and not os.path.exists(mount.source):
+            place = parsed.place_of_mount(mount.path, "source")
+            raise ManifestError([Problem(place, f"{mount.source}: no such file or directory")])
 
 
 def _program_trees(parsed: ParsedManifest, needs: Needs, taken: set[str]) -> list[TreeSource]:

@@ -72,8 +72,9 @@ def _hint(spec: EnclaveSpec) -> str:
 
 
 def _report(outcome: Outcome, record: Record, *, verbose: bool) -> None:
+    hint = "run it again, and it is measured anew: another enclave" if outcome.reason == "integrity" else None
     for note in outcome.notes:
-        report.error(note)
+        report.error(note, hint)
     if outcome.exit_code:
         for note in record.notes:
             report.note(f"note: {note}")

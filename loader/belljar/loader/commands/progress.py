@@ -46,6 +46,8 @@ def hashing_progress() -> Generator[Progress | None]:
         unit="B",
         unit_scale=True,
         unit_divisor=1024,
+        # How much is left is only known tree by tree: no percentage and no estimate, which would be wrong.
+        bar_format="{desc}: {n_fmt}B of {total_fmt}B |{bar:20}| {elapsed}",
         delay=_DELAY_S,
         leave=False,
         file=sys.stderr,

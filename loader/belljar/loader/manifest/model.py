@@ -261,7 +261,7 @@ class Manifest(Section):
     name: Name | None = Field(default=None, description="What people call it; also the host name inside.")
     product_id: Annotated[int, Field(ge=0, le=MAX_ID)] = Field(default=0, description="Your number for the product.")
     security_version: Annotated[int, Field(ge=0, le=MAX_ID)] = Field(
-        default=0, description="Grows with every fix that matters; newer versions can open what older ones sealed."
+        default=0, description="Grows with every fix that matters."
     )
     programs: list[Text] = Field(
         default=[],
