@@ -67,19 +67,30 @@ _USAGE_EXIT = 2  # what argparse and getopt programs exit with; `run` uses 125, 
 
 def console() -> None:
     """Be the console script. Ends without taking the interpreter apart, which nobody needs any more (3 ms)."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # None: closed by the caller
-            stream.reconfigure(errors="backslashreplace")
+    _open_streams()
     code = main(sys.argv[1:])
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:  # who read our output has gone
         code = code or _BROKEN_PIPE
     except OSError as error:
         report.error(f"cannot write the output: {error.strerror}")
         code = code or LoaderError.exit_code
     os._exit(code)
+
+
+def _open_streams() -> None:
+    """Have three standard streams that take any text: what the caller has closed leads nowhere."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free: this one
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main(words: list[str]) -> int:
@@ -96,8 +107,7 @@ def main(words: list[str]) -> int:
 
 
 def _say(text: str, code: int = 0) -> int:
-    if sys.stdout is not None:
-        sys.stdout.write(text)
+    sys.stdout.write(text)
     return code
 
 
