@@ -254,7 +254,8 @@ def test_programs_written_to_scratch_space_do_not_run(anybody: Belljar) -> None:
     import shutil, subprocess
     for folder in ("/tmp", "/dev/shm"):
         path = shutil.copy(sys.executable, folder + "/program")
-        os.chmod(path, 0o6755)
+        attempt(folder + " setuid", lambda: os.chmod(path, 0o6755))
+        os.chmod(path, 0o755)
         attempt(folder, lambda: subprocess.run([path, "-c", "pass"]))
         found[folder + " mode"] = oct(os.stat(path).st_mode)
         shutil.copy("/bin/sh", folder + "/script")
@@ -262,6 +263,7 @@ def test_programs_written_to_scratch_space_do_not_run(anybody: Belljar) -> None:
     attempt("library", lambda: ctypes.CDLL(library))
     """
     found = attack(anybody, code)
+    assert found["/tmp setuid"] == found["/dev/shm setuid"] == "EPERM"
     assert found["/tmp"] == found["/dev/shm"] == "EACCES"
     assert found["library"] != "DONE"
 

@@ -29,11 +29,11 @@ CANONICAL = (
     '8864,"open_files":99,"processes":9,"run_time_ms":120000},"mounts":[{"index":"sha256:741815fa37ce876de7c0'
     'da9eb7e9ea1c682a92a73b5a4ed6aca3a25a2760d216","path":"/app","type":"hashed"},{"executable":false,"path":'
     '"/work","size":1048576,"type":"tmpfs"}],"name":"vector","network":"none","product_id":7,"security_versio'
-    'n":3,"system_calls":{"allow":[],"deny":["kill"],"policy":"sha256:fe0ec72b58e0726b4b8fd8ece87fbea03276f50'
-    'ead4832c92aac1005ce2cb195"},"user":{"gid":1000,"home":"/tmp","name":"user","uid":1000},"working_director'
+    'n":3,"system_calls":{"allow":[],"deny":["kill"],"policy":"sha256:23a9a92440173e5863f0a8ff8d8719627836bba'
+    'ab652077079c065ff24490f38"},"user":{"gid":1000,"home":"/tmp","name":"user","uid":1000},"working_director'
     'y":"/app"}'
 )
-MEASUREMENT = "sha256:3a48cb2911fab55585d14748140dc09451596f6da7d41f7b4a8a9af48dcc466b"
+MEASUREMENT = "sha256:87bdce0b456b8bdaccf05544d3097a51ab74772449f9310c0e3424c98263188e"
 
 
 def test_a_manifest_has_this_measurement_on_every_machine(belljar: Belljar) -> None:
