@@ -14,8 +14,14 @@ from support.source import HOUSES, ROOT, house_of, imported, in_checkout, module
 DOORS = {
     "fs": {"belljar.fs.measuring", "belljar.fs.serving", "belljar.fs.errors"},
     "attestation": {"belljar.attestation.measurement"},
-    "libos": {"belljar.libos.enclave", "belljar.libos.policy", "belljar.libos.probing"},
-    "loader": set[str](),
+    "libos": {
+        "belljar.libos.enclave",
+        "belljar.libos.folders",
+        "belljar.libos.lifecycle",
+        "belljar.libos.policy",
+        "belljar.libos.probing",
+    },
+    "loader": {"belljar.loader.api"},
 }
 """What the other houses may import of each; everything else is behind its walls."""
 

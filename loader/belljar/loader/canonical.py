@@ -33,6 +33,7 @@ def canonical_members(
             "pass": [*sorted(manifest.environment.pass_)],
             "set": [[name, value] for name, value in sorted(resolved.environment.items())],
         },
+        "exec": "any" if manifest.insecure_exec else "none",
         "executable": executable,
         "integrity": "continue" if manifest.integrity.insecure_continue else "stop",
         "limits": {

@@ -19,7 +19,7 @@ from belljar.libos.enclave import (
     Limits,
     ScratchMount,
 )
-from belljar.libos.policy import compile_policy
+from belljar.libos.policy import compile_policy, denied_calls
 
 from .derive.command import derive_manifest
 from .derive.links import trail
@@ -135,7 +135,9 @@ def _spec(measured: Measured) -> EnclaveSpec:
             run_time_ms=limits.run_time,
         ),
         filters=compile_policy(measured.policy),
+        denied=denied_calls(measured.policy),
         host_network=manifest.network.insecure_host,
+        enterable=manifest.insecure_exec,
         stop_on_violation=not manifest.integrity.insecure_continue,
     )
 
