@@ -18,7 +18,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from belljar.libos import lifecycle
+from belljar.libos.lifecycle import statuses
 
 from .commands.errors import loader_errors
 from .errors import LoaderError
@@ -218,7 +218,7 @@ class Enclave:
         self.destroy()
 
     def _belljar(self, command: str) -> list[str]:
-        return [sys.executable, "-P", "-m", "belljar.loader", command]
+        return [sys.executable, "-P", "-m", "belljar.loader.cli", command]
 
     def _target(self) -> list[str]:
         return ["--", *self.command] if self.manifest is None else [os.fspath(self.manifest)]
@@ -231,4 +231,4 @@ def running() -> list[dict[str, object]]:
         LoaderError: it cannot be found out.
     """
     with loader_errors():
-        return lifecycle.statuses()
+        return statuses()

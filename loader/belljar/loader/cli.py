@@ -218,3 +218,7 @@ def _take(command: Command, words: list[str]) -> int:
     except LoaderError as error:
         report.error(str(error), error.hint)
         return error.exit_code
+
+
+if __name__ == "__main__":
+    console()
