@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -211,6 +213,11 @@ class TestHashed:
         code = "import os; n = os.listdir('/app'); print(len(n), len(set(n)), os.path.exists('/app/02999'))"
         assert run(belljar, "  - {type: hashed, path: /app, source: src}\n", code) == "3000 3000 True\n"
 
+    def test_it_says_how_big_it_is_and_that_it_is_full(self, belljar: Belljar) -> None:
+        make_tree(belljar.folder, {"src/big": bytes(range(256)) * 4096})
+        code = "import shutil; d = shutil.disk_usage('/app'); print(d.total >= 1 << 20, d.used == d.total, d.free)"
+        assert run(belljar, "  - {type: hashed, path: /app, source: src}\n", code) == "True True 0\n"
+
     def test_a_whole_root(self, belljar: Belljar) -> None:
         """Without programs, a tree can be the root itself: here a static folder with nothing but data."""
         make_tree(belljar.folder, {"root/etc/own": b"mine", "root/srv/x": b"x"})
@@ -234,6 +241,13 @@ class TestHashed:
 
 
 class TestTmpfs:
+    def test_it_does_not_hide_the_programs_below_it(self, belljar: Belljar) -> None:
+        with tempfile.TemporaryDirectory(prefix="belljar-test-", dir="/tmp") as name:
+            shutil.copy("/bin/echo", f"{name}/echo")
+            text = f"belljar: 1\nname: below\nextends: [minimal]\nprograms: [{name}/echo]\nargv: [{name}/echo, here]\n"
+            (belljar.folder / "m.yaml").write_text(text)
+            assert belljar("run", "m.yaml").stdout == "here\n"
+
     def test_size_and_kind(self, belljar: Belljar) -> None:
         code = """
         import os

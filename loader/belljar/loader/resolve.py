@@ -17,6 +17,8 @@ from .errors import ManifestError, Problem
 from .manifest.model import HashedMount, HostMount, Manifest, TmpfsMount
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .manifest.parse import ParsedManifest
     from .remembered.programs import Remembered
 
@@ -119,10 +121,32 @@ def _program_trees(parsed: ParsedManifest, needs: Needs, taken: set[str]) -> lis
     trees = [TreeSource(path="/", source="/", selection=Selection(exact=exact), of_programs=True)]
     # A folder that the manifest mounts itself is the manifest's to decide about.
     folders = [folder for folder in sorted(needs.folders) if folder not in taken]
-    return trees + [
+    trees += [
         TreeSource(path=folder, source=folder, selection=_all_but(folder, needs.left_out), of_programs=True)
         for folder in folders
     ]
+    return trees + _below_scratch(parsed.manifest, needs, taken)
+
+
+def _below_scratch(manifest: Manifest, needs: Needs, taken: set[str]) -> list[TreeSource]:
+    """Return trees of the files that scratch space would cover: their folders, with nothing else in them.
+
+    The tree at / keeps them, too: what it holds must follow from the programs alone (`remembered/programs.py`).
+    """
+    scratch = [mount.path for mount in manifest.mounts if isinstance(mount, TmpfsMount)]
+    names: dict[str, list[bytes]] = {}
+    for path in sorted(needs.files):
+        folder, name = os.path.split(path)
+        if _is_below(folder, scratch) and not _is_below(path, taken) and not needs.covers(path):
+            names.setdefault(folder, []).append(os.fsencode(name))
+    return [
+        TreeSource(path=folder, source=folder, selection=Selection(exact=tuple(found)), of_programs=True)
+        for folder, found in names.items()
+    ]
+
+
+def _is_below(path: str, mounts: Iterable[str]) -> bool:
+    return any(path.startswith(f"{mount}/") for mount in mounts)
 
 
 def _all_but(folder: str, left_out: set[str]) -> Selection:

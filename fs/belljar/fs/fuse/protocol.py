@@ -153,9 +153,9 @@ def direntplus(next_offset: int, name: bytes, shown: tuple[int, int, int, int, i
     )  # fmt: skip
 
 
-def statfs(files: int) -> bytes:
-    """Pack `struct fuse_statfs_out` of a full, read-only file system with so many files."""
-    return STATFS_OUT.pack(0, 0, 0, files, 0, PAGE, _NAME_MAX, PAGE, 0)
+def statfs(files: int, size_bytes: int = 0) -> bytes:
+    """Pack `struct fuse_statfs_out` of a full, read-only file system with so many files and bytes."""
+    return STATFS_OUT.pack(-(-size_bytes // PAGE), 0, 0, files, 0, PAGE, _NAME_MAX, PAGE, 0)
 
 
 def reply(unique: int, payload: bytes = b"", error: int = 0) -> bytes:

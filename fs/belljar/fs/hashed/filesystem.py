@@ -118,7 +118,10 @@ class _TreeOperations:
         return first + self._tree.listing(node, max(offset - _PARENT_ENTRIES, 0), size // _SMALLEST_DIRENT + 1)
 
     def _statfs(self, _node: int, _request: bytes) -> bytes:
-        return protocol.statfs(sum(source.index.entries for source in self._tree.sources))
+        """Say how big the tree is, to the chunk, and that it is full: programs divide by the size of a disk."""
+        indexes = [source.index for source in self._tree.sources]
+        chunks = sum(index.chunks for index in indexes)
+        return protocol.statfs(sum(index.entries for index in indexes), chunks * layout.CHUNK_BYTES)
 
     def _ioctl(self, _node: int, _request: bytes) -> bytes:
         raise OSError(ENOTTY, "not a terminal")  # CPython up to 3.12 asks every file it opens

@@ -67,7 +67,7 @@ class Index:
         self.digest = digest
         self._names_at = names_at
         self._digests_at = digests_at
-        self._chunks: int = chunks
+        self.chunks: int = chunks
         self._table = table
         self._body_bytes = body_bytes
         self._blocks: dict[int, bytes] = {}
@@ -155,7 +155,7 @@ class Index:
     def chunk_digest(self, record: Record, chunk: int) -> bytes:
         """Return the SHA-256 of chunk number `chunk` of a file."""
         number = record[5] + chunk
-        if number >= self._chunks:
+        if number >= self.chunks:
             raise IndexRefused(f"chunk {number} is outside of the index")
         return self._body(self._digests_at + number * 32, 32)
 
