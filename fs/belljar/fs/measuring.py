@@ -8,7 +8,7 @@ from .hashed.cache import DigestCache, is_racy
 from .hashed.compare import Difference, compare_tree
 from .hashed.listing import Entry, list_entries
 from .hashed.measure import MeasuredTree, Progress, measure_tree
-from .hashed.walk import Selection, Stamp, stamp
+from .hashed.walk import Selection, Stamp, selects, stamp
 
 __all__ = [
     "BuiltIndex",
@@ -28,5 +28,6 @@ __all__ = [
     "is_racy",
     "list_entries",
     "measure_tree",
+    "selects",
     "stamp",
 ]

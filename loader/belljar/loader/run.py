@@ -31,7 +31,7 @@ def main(parsed: Parsed) -> int:
     Raises:
         LoaderError: nothing was run.
     """
-    target = parse_words(parsed.words)
+    target = parse_words(parsed.words, parsed.options.get("signer", ""))
     if parsed.has("explain"):
         from .commands.explain import print_manifest
 
@@ -46,10 +46,12 @@ def main(parsed: Parsed) -> int:
         return 0
     if parsed.has("verbose"):
         report.note(f"measurement sha256:{spec.measurement.hex()}")
-    return _run(spec, record, verbose=parsed.has("verbose"))
+        if record.signer:
+            report.note(f"signer {record.signer}")
+    return _run(spec, record, target, verbose=parsed.has("verbose"))
 
 
-def _run(spec: EnclaveSpec, record: Record, *, verbose: bool) -> int:
+def _run(spec: EnclaveSpec, record: Record, target: Target, *, verbose: bool) -> int:
     history = History(cache.cache_folder(), record.key, spec)
     try:
         run = run_enclave(spec, history.load())
@@ -62,8 +64,9 @@ def _run(spec: EnclaveSpec, record: Record, *, verbose: bool) -> int:
         forget(record)
     else:
         history.save(run.warmup)
-        remember_files(record, run.opened)
-    _report(run.outcome, record, verbose=verbose)
+        if not target.is_bundle:  # nothing a bundle serves can change what it is: files that did are found when read
+            remember_files(record, run.opened)
+    _report(run.outcome, record, target, verbose=verbose)
     return run.outcome.exit_code
 
 
@@ -71,8 +74,11 @@ def _hint(spec: EnclaveSpec) -> str:
     return f"is the interpreter of {spec.executable} in the enclave? Name it in the manifest: programs: [...]"
 
 
-def _report(outcome: Outcome, record: Record, *, verbose: bool) -> None:
-    hint = "run it again, and it is measured anew: another enclave" if outcome.reason == "integrity" else None
+def _report(outcome: Outcome, record: Record, target: Target, *, verbose: bool) -> None:
+    anew = "run it again, and it is measured anew: another enclave"
+    if target.is_bundle:
+        anew = f"belljar check {target.manifest} names every file that is not as it was built"
+    hint = anew if outcome.reason == "integrity" else None
     for note in outcome.notes:
         report.error(note, hint)
     if outcome.exit_code:
