@@ -22,7 +22,7 @@ _OUTPUT = Option(name="output", short="o", value="FILE", help="where to write")
 COMMANDS = (
     Command(
         name="run",
-        usage="[OPTIONS] (-- COMMAND… | SCRIPT.py … | (MANIFEST.yaml | BUNDLE.bell) [-- ARGUMENTS…])",
+        usage="[OPTIONS] (-- COMMAND… | SCRIPT.py … | (APP.yaml | APP.bell) [-- ARGUMENTS…])",
         help="run a program in an enclave",
         options=(
             _VERBOSE,

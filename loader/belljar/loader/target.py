@@ -97,6 +97,8 @@ def parse_words(words: list[str], signer: str = "") -> Target:
     if first.endswith((*_MANIFESTS, _BUNDLE)):
         path = os.path.normpath(os.path.join(folder, first))
         extra = rest[1:] if rest[:1] == ["--"] else rest
+        if any(word.partition("=")[0] == "--signer" for word in rest[:1]):  # the program would get it, and nobody check
+            raise UsageError("--signer stands behind the bundle", hint=f"belljar run --signer … {first}")
         if signer and not signer.startswith("sha256:"):
             signer = os.path.normpath(os.path.join(folder, signer))
         return Target(manifest=path, command=(), folder=folder, extra=tuple(extra), signer=signer)

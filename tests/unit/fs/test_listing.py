@@ -166,7 +166,7 @@ def test_unchanged_files_do_not_differ_and_more_files_do_not_matter(tmp_path: Pa
     ("name", "change", "reason"),
     [
         ("note", lambda path: path.write_bytes(b"a nose"), "has changed"),
-        ("note", lambda path: path.write_bytes(b"longer note"), "has changed: 11 bytes, was 6"),
+        ("note", lambda path: path.write_bytes(b"longer note"), "has changed"),
         ("note", lambda path: path.unlink(), "is missing"),
         ("note", lambda path: path.chmod(0o755), "is executable, was not"),
         (

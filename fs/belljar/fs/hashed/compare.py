@@ -100,7 +100,7 @@ def _shape(entry: Entry, status: os.stat_result, target: bytes) -> str | None:
         return f"is a link to {_shown(target)}, was one to {_shown(entry.target)}"
     if kind == layout.KIND_FILE:
         if status.st_size != entry.size:
-            return f"has changed: {status.st_size} bytes, was {entry.size}"
+            return "has changed"
         if bool(status.st_mode & _EXECUTABLE_BITS) != entry.executable:
             return "is not executable any more" if entry.executable else "is executable, was not"
     return None

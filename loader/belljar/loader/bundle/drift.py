@@ -36,7 +36,8 @@ def drift(bundle: Bundle, folder: str, progress: Progress | None = None) -> list
             try:
                 differences = compare_tree(os.fsencode(tree.source), [*entries], digests, progress)
             except SourceError as error:
-                found.append(Finding(level=ERROR, place=tree.source, message=f"{tree.path} is not here: {error}"))
+                said = str(error).removeprefix(f"{tree.source}: ")
+                found.append(Finding(level=ERROR, place=tree.source, message=f"{said}: it is mounted at {tree.path}"))
                 continue
             for difference in differences:
                 below = os.fsdecode(difference.path)
@@ -49,4 +50,6 @@ def drift(bundle: Bundle, folder: str, progress: Progress | None = None) -> list
 def _host_mounts(bundle: Bundle) -> Iterator[Finding]:
     for mount in bundle.decided.manifest.mounts:
         if isinstance(mount, HostMount) and not os.path.exists(mount.source):
-            yield Finding(level=ERROR, place=mount.source, message=f"is missing: it is mounted at {mount.path}")
+            yield Finding(
+                level=ERROR, place=mount.source, message=f"no such file or directory: it is mounted at {mount.path}"
+            )

@@ -26,7 +26,7 @@ def read_private(path: str) -> SigningKey:
     Raises:
         LoaderError: there is none.
     """
-    content, mode = _read(path)
+    content, mode = _read(path, "belljar keygen makes one")
     if mode & 0o077 and b"PRIVATE KEY" in content:
         report.note(f"note: other users may read the private key {path}: chmod 600 {path}")
     from belljar.attestation.errors import KeyRefused
@@ -46,16 +46,15 @@ def read_public(path: str) -> PublicKey:
     from belljar.attestation.errors import KeyRefused
 
     try:
-        return load_public(_read(path)[0])
+        return load_public(_read(path, "expected sha256:… or a key file")[0])
     except KeyRefused as error:
         raise LoaderError(f"{path}: {error}", hint=error.hint) from error
 
 
-def _read(path: str) -> tuple[bytes, int]:
+def _read(path: str, hint: str) -> tuple[bytes, int]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
-        hint = "belljar keygen makes one" if isinstance(error, FileNotFoundError) else None
         raise LoaderError(f"{path}: cannot read the key: {error.strerror}", hint=hint) from error
     try:
         status = os.fstat(descriptor)
