@@ -8,10 +8,11 @@ import shutil
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.bundles import MANIFEST, SCRIPT, build, make_project
+from support.bundles import MANIFEST, SCRIPT, altered, build, make_project
 from support.running import Belljar
 from support.users import ORDINARY_ID
 
@@ -265,3 +266,17 @@ def test_misuse(belljar: Belljar, words: tuple[str, ...], why: str) -> None:
 
 def test_a_signer_can_only_be_asked_of_a_bundle(belljar: Belljar) -> None:
     assert "asks who signed a bundle" in belljar("run", "--signer", "sha256:00", "--", "true", check=125).stderr
+    assert "--signer stands behind the bundle" in belljar("run", "app.bell", "--signer", "x", check=125).stderr
+
+
+def test_a_bundle_of_another_version_holds_but_is_not_run(belljar: Belljar, project: Path) -> None:
+    content = altered(build(belljar).read_bytes(), another_policy)
+    (project / "app.bell").write_bytes(content)
+    assert "built by belljar 0.0.9, whose system call policy" in belljar("verify", "app.bell").stderr
+    done = belljar("run", "app.bell", check=125)
+    assert "build it again with this version" in done.stderr
+
+
+def another_policy(payload: dict[str, Any]) -> None:
+    payload["belljar"] = "0.0.9"
+    payload["manifest"]["system_calls"]["policy"] = "sha256:" + "0" * 64

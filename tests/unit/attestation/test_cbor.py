@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from belljar.attestation.cbor import MAX_DEPTH, Cbor, Tagged, decode, encode
@@ -21,11 +21,13 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)  # others use this machine, too
 @given(VALUES)
 def test_what_is_written_can_be_read(value: Cbor) -> None:
     assert decode(encode(value), tags=frozenset({18})) == value
 
 
+@settings(deadline=None)  # others use this machine, too
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_in_one_form_or_refused(content: bytes) -> None:
     try:
@@ -35,6 +37,7 @@ def test_any_bytes_are_read_in_one_form_or_refused(content: bytes) -> None:
     assert encode(value) == content
 
 
+@settings(deadline=None)  # others use this machine, too
 @given(VALUES, st.data())
 def test_a_cut_or_longer_value_is_refused(value: Cbor, data: st.DataObject) -> None:
     content = encode(value)

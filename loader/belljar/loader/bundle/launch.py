@@ -68,7 +68,7 @@ def open_for_launch(path: str, signer: str, folder: str) -> Launch:
     descriptor = open_bundle(path)
     try:
         inputs = _stamps(path)  # before anything is read: what changes meanwhile makes the record stale
-        if stamp(os.fstat(descriptor)) != inputs[-1][1]:
+        if not inputs or stamp(os.fstat(descriptor)) != inputs[-1][1]:
             raise LoaderError(f"{path}: is being replaced by another bundle", hint="try again")
         bundle = read_open_bundle(descriptor, path)
     finally:
@@ -90,7 +90,7 @@ def open_for_launch(path: str, signer: str, folder: str) -> Launch:
 
 
 def _stamps(path: str) -> tuple[tuple[str, Stamp], ...]:
-    if not os.path.exists(path):  # a key file: its reader says what is missing
+    if not os.path.exists(path):  # whoever reads it says so
         return ()
     links, end = trail(path)
     return tuple((name, stamp(os.lstat(name))) for name in (*links, end))

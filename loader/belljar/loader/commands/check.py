@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from belljar.loader import report
 from belljar.loader.bundle.layout import SUFFIX
 from belljar.loader.errors import LoaderError, ManifestError, UsageError
 from belljar.loader.manifest.findings import ERROR, NOTE, WARNING, Finding, judge
@@ -33,10 +34,15 @@ def main(parsed: Parsed) -> int:
         rows = [{"level": f.level, "place": f.place, "message": f.message} for f in found]
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
     else:
-        sys.stdout.writelines(f"{finding.place}: {finding.level}: {finding.message}\n" for finding in found)
+        sys.stdout.writelines(f"{_line(finding)}\n" for finding in found)
         serious = sum(finding.level != NOTE for finding in found)
         sys.stdout.write(f"{_counted(parsed.words)}, {serious} problem(s), {len(found) - serious} note(s)\n")
     return _FOUND if any(finding.level != NOTE for finding in found) else 0
+
+
+def _line(finding: Finding) -> str:
+    """Return a finding on one line: names of files may hold anything, and a bundle may be a stranger's."""
+    return report.printable(f"{finding.place}: {finding.level}: {finding.message}")
 
 
 def _counted(paths: list[str]) -> str:

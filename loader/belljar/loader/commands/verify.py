@@ -29,6 +29,7 @@ def main(parsed: Parsed) -> int:
     except BundleRefused as error:
         report.error(str(error), error.hint)
         return _REFUSED
+    _say_whether_it_runs(bundle)
     measurement = f"sha256:{bundle.measurement.hex()}"
     if parsed.has("json"):
         members = {"measurement": measurement, "signer": bundle.signer or None, "belljar": bundle.belljar}
@@ -48,6 +49,15 @@ def _verify(path: str, wanted: str | None) -> Bundle:
     if wanted is not None:
         check_signer(bundle, wanted)
     return bundle
+
+
+def _say_whether_it_runs(bundle: Bundle) -> None:
+    from belljar.loader.bundle.launch import check_policy
+
+    try:
+        check_policy(bundle)
+    except BundleRefused as error:
+        report.note(f"note: this belljar would not run it: {error}")
 
 
 def _signer(bundle: Bundle, wanted: str | None) -> str:
