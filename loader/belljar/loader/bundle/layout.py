@@ -23,6 +23,6 @@ ZERO = bytes(8)
 FORMAT = "belljar.bundle/1"
 CONTENT_TYPE = "application/vnd.belljar.bundle+json"  # what the signature is over
 
-MAX_PAYLOAD_BYTES = 16 << 20  # manifests are at most 1 MiB of text; what a reader takes into memory at once
+MAX_PAYLOAD_BYTES = 4 << 20  # a manifest file has at most 256 KiB; small, for what a stranger can have us decode
 MAX_INDEX_BYTES = 256 << 20  # some two million files
 MAX_INDEXES = 1024
