@@ -19,8 +19,14 @@ DOORS = {
         "belljar.attestation.keys",
         "belljar.attestation.measurement",
     },
-    "libos": {"belljar.libos.enclave", "belljar.libos.policy", "belljar.libos.probing"},
-    "loader": set[str](),
+    "libos": {
+        "belljar.libos.enclave",
+        "belljar.libos.folders",
+        "belljar.libos.lifecycle",
+        "belljar.libos.policy",
+        "belljar.libos.probing",
+    },
+    "loader": {"belljar.loader.api"},
 }
 """What the other houses may import of each; everything else is behind its walls."""
 

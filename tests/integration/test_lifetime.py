@@ -25,13 +25,17 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def name_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
 def started(belljar: Belljar, *words: str) -> tuple[subprocess.Popen[str], list[int]]:
-    """Start a program that says when it runs; return belljar's process and the whole family."""
+    """Start a program that says when it runs; return belljar's process and [supervisor, init, program, warden]."""
     code = "print('ready', flush=True); import time; [time.sleep(0.1) for _ in range(600)]"
     process = belljar.start("run", *words, "--", PYTHON, "-c", code)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    return process, family(process.pid)
+    return process, sorted(family(process.pid), key=lambda pid: name_of(pid) == "belljar-warden")
 
 
 def gone(pids: list[int]) -> bool:
@@ -57,11 +61,11 @@ def finish(process: subprocess.Popen[str]) -> int:
     return code
 
 
-def test_an_enclave_is_supervisor_init_and_program(belljar: Belljar) -> None:
+def test_an_enclave_is_supervisor_init_program_and_warden(belljar: Belljar) -> None:
     process, pids = started(belljar)
-    names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids]
-    assert len(pids) == 3
-    assert names[1] == "belljar-init"
+    names = [name_of(pid) for pid in pids]
+    assert len(pids) == 4
+    assert (names[1], names[3]) == ("belljar-init", "belljar-warden")
     process.terminate()
     finish(process)
     assert gone(pids)
@@ -73,6 +77,14 @@ def test_whoever_is_killed_all_end(belljar: Belljar, victim: int) -> None:
     os.kill(pids[victim], signal.SIGKILL)
     code = finish(process)
     assert code == (-signal.SIGKILL, 125, 128 + signal.SIGKILL)[victim]
+    assert gone(pids)
+
+
+def test_a_killed_warden_changes_nothing(belljar: Belljar) -> None:
+    process, pids = started(belljar)
+    os.kill(pids[3], signal.SIGKILL)
+    process.terminate()
+    assert finish(process) == 128 + signal.SIGTERM
     assert gone(pids)
 
 

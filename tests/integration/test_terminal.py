@@ -95,6 +95,22 @@ def test_the_interactive_interpreter(belljar: Belljar, persons: list[Person]) ->
     assert person.leaves() == 6
 
 
+def test_a_program_that_joins_has_a_terminal_too(belljar: Belljar, persons: list[Person]) -> None:
+    manifest = f"belljar: 1\nname: open\nextends: [python]\nprograms: [{PYTHON}]\ninsecure_exec: true\n"
+    (belljar.folder / "m.yaml").write_text(manifest + f"argv: [{PYTHON}, -c, 'import time; time.sleep(60)']\n")
+    belljar("run", "--detach", "m.yaml")
+    try:
+        person = Person(belljar, "exec", "open", "--", "python3", "-q")
+        persons.append(person)
+        person.sees(">>> ")
+        person.types("import os; os.isatty(0), os.ttyname(1), os.get_terminal_size()\n")
+        person.sees(r"\(True, '/dev/pts/\d', os.terminal_size\(columns=101, lines=33\)\)")
+        person.types("exit(6)\n")
+        assert person.leaves() == 6
+    finally:
+        belljar("stop", "open")
+
+
 def test_a_new_window_size_arrives(belljar: Belljar, persons: list[Person]) -> None:
     code = """
 import os, signal, time
@@ -169,8 +185,8 @@ for request in (termios.TIOCSTI, termios.TIOCSTI | 1 << 32, 0x541C):
 
 
 def test_a_killed_run_can_be_started_again(belljar: Belljar, persons: list[Person]) -> None:
-    person = Person(belljar, "run", "--", "sleep", "60")
+    person = Person(belljar, "run", "--", "sh", "-c", "echo up; sleep 60")
     persons.append(person)
-    time.sleep(1)
+    person.sees("up")
     person.process.terminate()
     assert person.leaves() == 128 + signal.SIGTERM

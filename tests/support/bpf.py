@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 RET_KILL_PROCESS = 0x80000000
 RET_ERRNO = 0x00050000
+RET_NOTIFY = 0x7FC00000
 RET_ALLOW = 0x7FFF0000
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "i386": 0x40000003, "arm": 0x40000028}
 
@@ -28,6 +29,11 @@ class Verdict:
     @property
     def killed(self) -> bool:
         return self.action == RET_KILL_PROCESS
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether the supervisor decides; it always says EPERM."""
+        return self.action == RET_NOTIFY
 
     @property
     def errno(self) -> int | None:

@@ -46,7 +46,13 @@ class Belljar:
         """Return the environment belljar is run in."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         name, _, value = SESSION_MARK.partition("=")
-        return {**kept, name: value, "XDG_CACHE_HOME": str(self.cache), **self.environment}
+        return {
+            **kept,
+            name: value,
+            "XDG_CACHE_HOME": str(self.cache),
+            "BELLJAR_RUNTIME_DIR": f"{self.cache}/runs",
+            **self.environment,
+        }
 
     def __call__(
         self, *words: str, stdin: str | None = None, check: int | None = 0, timeout: float = TIMEOUT_S

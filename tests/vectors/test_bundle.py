@@ -64,7 +64,7 @@ def payload_by_the_book(version: str, policy: str) -> bytes:
         f'{{"belljar":"{version}","format":"belljar.bundle/1","hashed":[{{"index":{{"sha256":"{whole}","size":{len(index)}'
         '},"path":"/app","source":"app"}],"host":[{"path":"/data","source":"/usr"}],"manifest":{"arguments":{"rule":'
         '"none"},"argv":["/app/tool"],"environment":{"pass":[],"set":[["PATH","/usr/local/bin:/usr/bin:/bin"]]},'
-        '"executable":"/app/tool","format":"belljar.manifest/1","integrity":"stop","limits":{"cpu_millis":null,'
+        '"exec":"none","executable":"/app/tool","format":"belljar.manifest/1","integrity":"stop","limits":{"cpu_millis":null,'
         '"memory_bytes":null,"open_files":4096,"processes":1024,"run_time_ms":null},"mounts":[{"index":"sha256:'
         f'{digest}","path":"/app","type":"hashed"}},{{"executable":false,"path":"/data","type":"host","writable":false'
         '}],"name":"vector","network":"none","product_id":0,"security_version":0,"system_calls":{"allow":[],"deny":'
@@ -127,6 +127,6 @@ def test_a_bundle_of_an_earlier_version_is_read(name: str, *, signed: bool) -> N
 def test_the_digests_of_these_vectors() -> None:
     digests = [hashlib.sha256(bundle_by_the_book(signed=signed)).hexdigest() for signed in (False, True)]
     assert digests == [
-        "c69a23715ceb86cad7e2d3aad1d9edc6f3245845d23453aef18a0e93006f8552",
-        "99bfff90cbebe98266ab882de314c8db8625b867e70e09970dccde6c262a5aea",
+        "bd353279b7a3d0491316029e210cebfa2279261cb74a2a8c959199776eba578e",
+        "41e5131546aa3920668ca5008ce4bc24daab9285afa5c97e0ef6898fab2f1a77",
     ]

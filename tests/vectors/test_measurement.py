@@ -23,17 +23,17 @@ mounts:
 system_calls: {deny: [kill]}
 """
 CANONICAL = (
-    '{"arguments":{"pattern":"[a-z]+","rule":"pattern"},"argv":["/app/tool","--quiet"],"environment":{"pass":'
-    '["LANG","TERM"],"set":[["A","é"],["B","two"],["PATH","/usr/local/bin:/usr/bin:/bin"]]},"executable":"/ap'
-    'p/tool","format":"belljar.manifest/1","integrity":"stop","limits":{"cpu_millis":1500,"memory_bytes":6710'
-    '8864,"open_files":99,"processes":9,"run_time_ms":120000},"mounts":[{"index":"sha256:741815fa37ce876de7c0'
-    'da9eb7e9ea1c682a92a73b5a4ed6aca3a25a2760d216","path":"/app","type":"hashed"},{"executable":false,"path":'
-    '"/work","size":1048576,"type":"tmpfs"}],"name":"vector","network":"none","product_id":7,"security_versio'
-    'n":3,"system_calls":{"allow":[],"deny":["kill"],"policy":"sha256:23a9a92440173e5863f0a8ff8d8719627836bba'
-    'ab652077079c065ff24490f38"},"user":{"gid":1000,"home":"/tmp","name":"user","uid":1000},"working_director'
-    'y":"/app"}'
+    '{"arguments":{"pattern":"[a-z]+","rule":"pattern"},"argv":["/app/tool","--quiet"],"environment":{"pass":['
+    '"LANG","TERM"],"set":[["A","é"],["B","two"],["PATH","/usr/local/bin:/usr/bin:/bin"]]},"exec":"none","exec'
+    'utable":"/app/tool","format":"belljar.manifest/1","integrity":"stop","limits":{"cpu_millis":1500,"memory_'
+    'bytes":67108864,"open_files":99,"processes":9,"run_time_ms":120000},"mounts":[{"index":"sha256:741815fa37'
+    'ce876de7c0da9eb7e9ea1c682a92a73b5a4ed6aca3a25a2760d216","path":"/app","type":"hashed"},{"executable":fals'
+    'e,"path":"/work","size":1048576,"type":"tmpfs"}],"name":"vector","network":"none","product_id":7,"securit'
+    'y_version":3,"system_calls":{"allow":[],"deny":["kill"],"policy":"sha256:23a9a92440173e5863f0a8ff8d871962'
+    '7836bbaab652077079c065ff24490f38"},"user":{"gid":1000,"home":"/tmp","name":"user","uid":1000},"working_di'
+    'rectory":"/app"}'
 )
-MEASUREMENT = "sha256:87bdce0b456b8bdaccf05544d3097a51ab74772449f9310c0e3424c98263188e"
+MEASUREMENT = "sha256:668d2f3f293536bab7947d523e81178094ba8fc19f7b2e1cc734843d43caed67"
 
 
 def test_a_manifest_has_this_measurement_on_every_machine(belljar: Belljar) -> None:

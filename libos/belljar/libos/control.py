@@ -26,6 +26,7 @@ UNSHARED = b"unshared"  # namespaces exist; descriptors: /dev/fuse for the tree 
 INIT = b"init"  # host pid of the enclave's init
 MOUNTED = b"mounted"  # both FUSE file systems are mounted: serve them now
 SET_UP = b"set-up"  # everything is mounted and looked up: the file servers may spread over the CPUs
+LISTENER = b"listener"  # descriptor: tells of system calls that the filter hands over
 TERMINAL = b"terminal"  # descriptors: both ends of the guest's terminal
 STARTED = b"started"  # pid 2 exists; descriptor: a pidfd of it
 FAILED = b"failed"  # errno, what was being done

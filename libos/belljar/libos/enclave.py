@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
-from .errors import LibosError, ProgramNotStarted, SandboxUnavailable
+from .errors import LibosError, NameTaken, ProgramNotStarted, SandboxUnavailable
 from .interfaces import read_text
+from .manner import Manner
 from .outcome import (
     EXIT_BELLJAR_FAILED,
     EXIT_NOT_EXECUTABLE,
@@ -17,20 +18,23 @@ from .outcome import (
     Run,
 )
 from .plan.build import Host, Plan, plan_enclave
-from .spec import EnclaveSpec, GuestUser, HashedMount, HostMount, Limits, ScratchMount
+from .spec import SPEC_KINDS, EnclaveSpec, GuestUser, HashedMount, HostMount, Limits, ScratchMount
+from .supervisor.refusals import Refusal
 from .supervisor.terminal import CallerTerminal, terminals
-from .values import Value
+from .values import Value, of_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from belljar.fs.serving import Warmup
 
 _COLD: Warmup = ((), (), ())
+_PLAIN = Manner()
 
 __all__ = [
     "EXIT_BELLJAR_FAILED",
     "EXIT_NOT_EXECUTABLE",
     "EXIT_NOT_FOUND",
+    "SPEC_KINDS",
     "EnclaveSpec",
     "GuestUser",
     "HashedMount",
@@ -38,20 +42,26 @@ __all__ = [
     "HostMount",
     "LibosError",
     "Limits",
+    "Manner",
+    "NameTaken",
     "Outcome",
     "Plan",
     "ProgramNotStarted",
+    "Refusal",
     "Run",
     "SandboxUnavailable",
     "ScratchMount",
     "Value",
+    "of_plain",
     "plan_enclave",
     "plan_here",
     "run_enclave",
 ]
 
 
-def plan_here(spec: EnclaveSpec, warmup: Warmup = _COLD, *, cpus_by_affinity: int | None = None) -> Plan:
+def plan_here(
+    spec: EnclaveSpec, warmup: Warmup = _COLD, manner: Manner = _PLAIN, *, cpus_by_affinity: int | None = None
+) -> Plan:
     """Return the steps that would build `spec` on this machine, by this user."""
     cpus = sorted(os.sched_getaffinity(0))
     return plan_enclave(
@@ -61,7 +71,7 @@ def plan_here(spec: EnclaveSpec, warmup: Warmup = _COLD, *, cpus_by_affinity: in
             uid=os.geteuid(),
             gid=os.getegid(),
             supervisor_pid=os.getpid(),
-            terminals=terminals(),
+            terminals=() if manner.keeps_output else terminals(),
             cpus_by_affinity=cpus_by_affinity,
             setup_cpu=cpus[os.getpid() % len(cpus)],
             mapped_ids=_mapped_ids(),
@@ -85,7 +95,7 @@ def _count(ids: tuple[int, int]) -> int:
     return ids[1]
 
 
-def run_enclave(spec: EnclaveSpec, warmup: Warmup = _COLD) -> Run:
+def run_enclave(spec: EnclaveSpec, warmup: Warmup = _COLD, manner: Manner = _PLAIN) -> Run:
     """Build the enclave, run its program to the end, and leave nothing behind.
 
     The process must have one thread. Standard descriptors are the program's: terminals through one of its own, anything
@@ -94,8 +104,10 @@ def run_enclave(spec: EnclaveSpec, warmup: Warmup = _COLD) -> Run:
     Args:
         spec: what the enclave shall be.
         warmup: what an earlier run of the same trees used.
+        manner: what the run is called, and where its output goes.
 
     Raises:
+        NameTaken: an enclave of the name that was asked for is running.
         SandboxUnavailable: the enclave could not be built; the program never ran.
         ProgramNotStarted: the program could not be executed.
     """
@@ -106,6 +118,6 @@ def run_enclave(spec: EnclaveSpec, warmup: Warmup = _COLD) -> Run:
     cgroups.create(f"{os.getpid()}", spec.limits)
     cpu_millis = spec.limits.cpu_millis
     by_affinity = -(-cpu_millis // 1000) if cpu_millis is not None and CPU not in cgroups.enforced else None
-    plan = plan_here(spec, warmup, cpus_by_affinity=by_affinity)
-    terminal = CallerTerminal(terminals()) if terminals() else None
-    return Lifetime(spec, plan, warmup, cgroups, terminal).run()
+    plan = plan_here(spec, warmup, manner, cpus_by_affinity=by_affinity)
+    terminal = None if manner.keeps_output or not terminals() else CallerTerminal(terminals())
+    return Lifetime(spec, plan, warmup, manner=manner, cgroups=cgroups, terminal=terminal).run()

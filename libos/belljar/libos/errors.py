@@ -2,6 +2,7 @@
 
 `SandboxUnavailable`: this machine does not offer what an enclave needs; nothing of the guest ran.
 `ProgramNotStarted`: the enclave stands, but its program could not be executed.
+`NameTaken`, `NoSuchRun`, `NotAnswered`: about enclaves that run already, by name.
 """
 
 from __future__ import annotations
@@ -35,3 +36,20 @@ class ProgramNotStarted(LibosError):
     def __init__(self, message: str, *, code: int, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.code = code
+
+
+class NameTaken(LibosError):
+    """An enclave of this name is running already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"an enclave named {name} is running", hint=f"choose another name, or end it: belljar stop {name}"
+        )
+
+
+class NoSuchRun(LibosError):
+    """No enclave of this name runs, and none is remembered."""
+
+
+class NotAnswered(LibosError):
+    """The supervisor of an enclave did not do what it was asked."""

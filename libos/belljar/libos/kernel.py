@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from errno import EINVAL
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -54,6 +55,8 @@ LAST_KNOWN_CAPABILITY = 63
 
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_TSYNC = 1
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
+SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 32
 
 LANDLOCK_CREATE_RULESET_VERSION = 1
 LANDLOCK_RULE_PATH_BENEATH = 1
@@ -236,11 +239,34 @@ class _SockFprog(ctypes.Structure):
 _BPF_INSTRUCTION_BYTES = 8
 
 
+def setns(descriptor: int) -> None:
+    """Enter an open namespace; a pid namespace is that of later children (setns(2))."""
+    _check(_libc.setns(ctypes.c_int(descriptor), ctypes.c_int(0)))
+
+
 def seccomp_filter(program: bytes) -> None:
     """Load a BPF program (`struct sock_filter` array) for every thread of this process (seccomp(2))."""
+    _seccomp(program, SECCOMP_FILTER_FLAG_TSYNC)
+
+
+def seccomp_listener(program: bytes) -> int:
+    """Load a BPF program for this thread, and return the descriptor that tells of calls it hands over (seccomp(2)).
+
+    Where the kernel knows how (5.19), a call that was told of waits for its answer whatever signals come: without, the
+    program would see EINTR.
+    """
+    try:
+        return _seccomp(program, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise
+        return _seccomp(program, SECCOMP_FILTER_FLAG_NEW_LISTENER)
+
+
+def _seccomp(program: bytes, flags: int) -> int:
     filter_ = _SockFprog(len(program) // _BPF_INSTRUCTION_BYTES, program)
-    _syscall(
-        _native["seccomp"], _long(SECCOMP_SET_MODE_FILTER), _long(SECCOMP_FILTER_FLAG_TSYNC),
+    return _syscall(
+        _native["seccomp"], _long(SECCOMP_SET_MODE_FILTER), _long(flags),
         ctypes.cast(ctypes.byref(filter_), ctypes.c_void_p),
     )  # fmt: skip
 

@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from belljar.fs.serving import Warmup
 
+    from .supervisor.refusals import Refusal
+
 EXIT_TIME_LIMIT = 124
 EXIT_BELLJAR_FAILED = 125
 EXIT_NOT_EXECUTABLE = 126
@@ -39,12 +41,16 @@ class Run(Value):
     """What there is to know about a run when it is over.
 
     Attributes:
+        name: what it was called.
         outcome: how it ended.
+        refused: what it asked for and did not get.
         warmup: what it used of its tree; asking for that first makes the next run start faster.
         opened: host path -> stamp (as `belljar.fs.measuring.Stamp`) of every hashed file that was read.
     """
 
+    name: str
     outcome: Outcome
+    refused: tuple[Refusal, ...]
     warmup: Warmup
     opened: dict[str, tuple[int, int, int, int, int]]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import LibosError, SandboxUnavailable
-from .syscalls.compile import check_names, compile_policy
+from .syscalls.compile import check_names, compile_policy, denied_calls
 from .syscalls.policy import SyscallPolicy, UnknownSyscall, make_policy
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "UnknownSyscall",
     "check_names",
     "compile_policy",
+    "denied_calls",
     "make_policy",
 ]

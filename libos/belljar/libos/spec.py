@@ -94,7 +94,9 @@ class EnclaveSpec(Value):
         environment: exactly what it will find.
         working_directory: guest path.
         filters: seccomp programs (`struct sock_filter` arrays), in the order they are loaded.
+        denied: (number, name) of system calls that the first filter hands over, to be refused and explained.
         host_network: share the host's network instead of having one of its own: insecure.
+        enterable: whether other programs may be started in it from outside.
         stop_on_violation: end the enclave when a host file is not what was measured.
     """
 
@@ -110,5 +112,13 @@ class EnclaveSpec(Value):
     scratch: tuple[ScratchMount, ...]
     limits: Limits
     filters: tuple[bytes, ...]
+    denied: tuple[tuple[int, str], ...]
     host_network: bool
+    enterable: bool
     stop_on_violation: bool
+
+
+SPEC_KINDS: dict[str, type[Value]] = {
+    kind.__name__: kind for kind in (EnclaveSpec, GuestUser, HashedMount, HostMount, Limits, ScratchMount)
+}
+"""The classes a specification is made of, for `of_plain`."""

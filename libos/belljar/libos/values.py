@@ -50,6 +50,13 @@ class Value:
             object.__setattr__(value, name, field)
         return value
 
+    def plain(self) -> list[object]:
+        """Return [name of the class, field, …] with values inside made plain too: what marshal and `of_plain` take.
+
+        Fields may hold no lists of their own, so that a list always stands for a value.
+        """
+        return [type(self).__name__, *map(_plain, self.fields())]
+
     def replace(self, **changes: object) -> Self:
         """Return a copy with some fields changed."""
         named = dict(zip(type(self).__annotations__, self.fields(), strict=True))
@@ -68,3 +75,29 @@ class Value:
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in type(self).__annotations__)
         return f"{type(self).__name__}({shown})"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Value):
+        return value.plain()
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))  # pyright: ignore[reportUnknownArgumentType] # any part is an object
+    return value
+
+
+def of_plain(plain: object, kinds: dict[str, type[Value]]) -> object:
+    """Return what `Value.plain` was given.
+
+    Args:
+        plain: what it returned.
+        kinds: the classes that may occur, by name.
+
+    Raises:
+        KeyError, ValueError: another class occurs, or one with other fields.
+    """
+    if isinstance(plain, list):
+        name, *fields = plain  # pyright: ignore[reportUnknownVariableType] # from_fields takes any
+        return kinds[str(name)].from_fields(of_plain(field, kinds) for field in fields)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # as above
+    if isinstance(plain, tuple):
+        return tuple(of_plain(part, kinds) for part in plain)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # any part is an object
+    return plain

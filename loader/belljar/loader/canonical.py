@@ -71,6 +71,7 @@ def canonical_members(decided: Decided) -> dict[str, Json]:
             "pass": [*sorted(manifest.environment.pass_)],
             "set": [[name, value] for name, value in sorted(decided.environment.items())],
         },
+        "exec": "any" if manifest.insecure_exec else "none",
         "executable": decided.executable,
         "integrity": "continue" if manifest.integrity.insecure_continue else "stop",
         "limits": {

@@ -19,7 +19,7 @@ from belljar.libos.enclave import (
     Limits,
     ScratchMount,
 )
-from belljar.libos.policy import compile_policy
+from belljar.libos.policy import compile_policy, denied_calls
 
 from .derive.command import derive_manifest
 from .derive.links import trail
@@ -168,7 +168,9 @@ def _spec(decided: Decided, measurement: bytes, policy: SyscallPolicy) -> Enclav
             run_time_ms=limits.run_time,
         ),
         filters=compile_policy(policy),
+        denied=denied_calls(policy),
         host_network=manifest.network.insecure_host,
+        enterable=manifest.insecure_exec,
         stop_on_violation=not manifest.integrity.insecure_continue,
     )
 

@@ -1,21 +1,21 @@
 """`belljar run`: find or make the launch record, build the enclave, exit as its program did (IEEE 2952 5.1.3, B d).
 
-Hot: the way from `execve` of belljar to the first byte of the guest. What is slow happens in `preparing.py`, in a
-process of its own, when there is no record that holds.
+Hot: the way from `execve` of belljar to the first byte of the guest. What is slow happens in a process of its own
+(`processes/preparing.py`), when there is no record that holds.
 """
 
 from __future__ import annotations
 
 import os
 
-from belljar.libos.enclave import EnclaveSpec, LibosError, Outcome, ProgramNotStarted, plan_here, run_enclave
+from belljar.libos.enclave import EnclaveSpec, LibosError, Manner, ProgramNotStarted, Run, plan_here, run_enclave
 
 from . import report
 from .errors import LoaderError, ProgramNotExecutable, ProgramNotFound, UsageError
 from .remembered import cache
 from .remembered.history import History
 from .remembered.record import Record, StaleRecord, check, decode, forget, remember_files
-from .target import Target, parse_words
+from .target import Target, check_name, parse_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def main(parsed: Parsed) -> int:
     """
     target = parse_words(parsed.words, parsed.options.get("signer", ""))
     if parsed.has("explain"):
-        from .commands.explain import print_manifest
+        from .commands.derived import print_manifest
 
         return print_manifest(target)
     record = None if parsed.has("fresh") else _remembered(target)
@@ -48,13 +48,33 @@ def main(parsed: Parsed) -> int:
         report.note(f"measurement sha256:{spec.measurement.hex()}")
         if record.signer:
             report.note(f"signer {record.signer}")
-    return _run(spec, record, target, verbose=parsed.has("verbose"))
+    name = parsed.options.get("name")
+    if name is not None:
+        check_name(name)
+    if parsed.has("detach"):
+        from .processes.detached import run_detached
+
+        return run_detached(name, lambda manner: _run(spec, record, manner, verbose=False))
+    result = _result_descriptor(parsed)
+    return _run(spec, record, Manner(name=name), verbose=parsed.has("verbose"), result=result)
 
 
-def _run(spec: EnclaveSpec, record: Record, target: Target, *, verbose: bool) -> int:
+def _result_descriptor(parsed: Parsed) -> int | None:
+    """Return the descriptor for the result, closed to the program."""
+    text = parsed.options.get("result")
+    if text is None:
+        return None
+    try:
+        os.set_inheritable(int(text), False)
+    except (ValueError, OSError, OverflowError):
+        raise UsageError(f"--result {text}: expected the number of an open descriptor") from None
+    return int(text)
+
+
+def _run(spec: EnclaveSpec, record: Record, manner: Manner, *, verbose: bool, result: int | None = None) -> int:
     history = History(cache.cache_folder(), record.key, spec)
     try:
-        run = run_enclave(spec, history.load())
+        run = run_enclave(spec, history.load(), manner)
     except ProgramNotStarted as error:
         kind = ProgramNotFound if error.code in (_ENOENT, _ENOTDIR) else ProgramNotExecutable
         raise kind(f"{spec.executable}: cannot be executed in the enclave: {error}", hint=_hint(spec)) from error
@@ -64,9 +84,15 @@ def _run(spec: EnclaveSpec, record: Record, target: Target, *, verbose: bool) ->
         forget(record)
     else:
         history.save(run.warmup)
-        if not target.is_bundle:  # nothing a bundle serves can change what it is: files that did are found when read
+        if (
+            record.key[0] != "bundle"
+        ):  # nothing a bundle serves can change what it is: changed files are found when read
             remember_files(record, run.opened)
-    _report(run.outcome, record, target, verbose=verbose)
+    _report(run, record, verbose=verbose)
+    if result is not None:
+        from .commands.result import write_result
+
+        write_result(result, run)
     return run.outcome.exit_code
 
 
@@ -74,16 +100,22 @@ def _hint(spec: EnclaveSpec) -> str:
     return f"is the interpreter of {spec.executable} in the enclave? Name it in the manifest: programs: [...]"
 
 
-def _report(outcome: Outcome, record: Record, target: Target, *, verbose: bool) -> None:
+def _report(run: Run, record: Record, *, verbose: bool) -> None:
+    outcome = run.outcome
     anew = "run it again, and it is measured anew: another enclave"
-    if target.is_bundle:
-        anew = f"belljar check {target.manifest} names every file that is not as it was built"
+    if record.key[0] == "bundle":
+        anew = f"belljar check {record.key[1]} names every file that is not as it was built"
     hint = anew if outcome.reason == "integrity" else None
     for note in outcome.notes:
         report.error(note, hint)
     if outcome.exit_code:
         for note in record.notes:
             report.note(f"note: {note}")
+        if run.refused:
+            from .commands.explain import summary
+
+            for line in summary(run.refused, run.name):
+                report.note(line)
     if verbose:
         signal = "" if outcome.signal is None else f", signal {outcome.signal}"
         report.note(f"ended: {outcome.reason}{signal}, exit code {outcome.exit_code}")
@@ -112,7 +144,7 @@ def _prepared(target: Target, *, fresh: bool) -> Record:
     Raises:
         SystemExit: it failed, and has said why.
     """
-    from .preparing import prepare_elsewhere
+    from .processes.preparing import prepare_elsewhere
 
     content, exit_code = prepare_elsewhere(target, fresh=fresh)
     if exit_code < 0:

@@ -138,6 +138,17 @@ def name_of(command: tuple[str, ...]) -> str:
     return plain.strip("-") or "enclave"
 
 
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a run.
+
+    Raises:
+        UsageError: says what it may be.
+    """
+    plain = name.isascii() and name.replace("-", "").isalnum() and name == name.lower() and not name.startswith("-")
+    if not plain or len(name) > _MAX_NAME:
+        raise UsageError(f"name {name!r}: expected up to {_MAX_NAME} lower-case letters, digits and dashes")
+
+
 def is_shown(folder: str) -> bool:
     """Say whether a working directory is brought into the enclave: not a home, not a folder of the system."""
     home = os.path.realpath(os.path.expanduser("~"))

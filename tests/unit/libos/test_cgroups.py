@@ -24,7 +24,7 @@ def groups() -> Cgroups:
     return made
 
 
-def test_limits_are_set_and_directories_removed(groups: Cgroups) -> None:
+def test_limits_are_set_and_directories_removed(groups: Cgroups, tmp_path: Path) -> None:
     try:
         assert groups.enforced
         for directory in groups.directories:
@@ -34,7 +34,9 @@ def test_limits_are_set_and_directories_removed(groups: Cgroups) -> None:
         assert groups.memory_kills() == 0
         assert groups.memory_used() is not None
     finally:
-        warden = Warden(groups.directories)
+        run = os.open(tmp_path, os.O_RDONLY)
+        warden = Warden(groups.directories, run, str(tmp_path))
+        os.close(run)
         warden.close()
         warden.close()
     assert not any(os.path.exists(directory) for directory in groups.directories)

@@ -29,7 +29,9 @@ SPEC = EnclaveSpec(
     scratch=(ScratchMount(path="/tmp", size_bytes=1 << 20, mode=0o1777, executable=False),),
     limits=Limits(memory_bytes=None, processes=10, open_files=20, cpu_millis=None, run_time_ms=None),
     filters=(bytes(16), bytes(8)),
+    denied=((165, "mount"),),
     host_network=False,
+    enterable=False,
     stop_on_violation=True,
 )
 ROOT = Host(

@@ -234,6 +234,7 @@ def change(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
         (change("manifest", "mounts", 2, "size", value=True), "cannot be used"),
         (change("manifest", "mounts", 2, "type", value="bind"), "cannot be used"),
         (change("manifest", "network", value="nobody's"), "not in the form that is measured: see network"),
+        (change("manifest", "exec", value="some"), "not in the form that is measured: see exec"),
         (change("manifest", "integrity", value=True), "not in the form that is measured: see integrity"),
         (change("manifest", "executable", value="a\0b"), "expected a path"),
         (change("manifest", "environment", "set", value=[["B", "1"], ["B", "2"]]), "see environment"),

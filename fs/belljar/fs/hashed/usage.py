@@ -43,6 +43,11 @@ class Usage:
             if len(self._chunks) < _MAX_CHUNKS:
                 self._chunks[node, chunk] = None
 
+    def missing(self, tree: Tree) -> list[str]:
+        """Return the guest paths that were looked for in a directory of the tree, and are not there."""
+        names = [(directory, name) for directory, name in list(self._names) if tree.child(directory, name) is None]
+        return [os.fsdecode(os.path.join(tree.path(directory), name)) for directory, name in names]
+
     def warmup(self, tree: Tree) -> Warmup:
         """Return what to ask for next time."""
         paths = [os.fsdecode(os.path.join(tree.path(directory), name)) for directory, name in list(self._names)]

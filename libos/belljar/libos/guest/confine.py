@@ -9,6 +9,7 @@ import fcntl
 import os
 import resource
 
+from belljar.libos import control as messages
 from belljar.libos import kernel
 from belljar.libos.plan import steps
 
@@ -18,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    SendDescriptors = Callable[[list[int]], None]
+    SendDescriptors = Callable[[bytes, list[int]], None]
 
 _FIRST_UNKNOWN_DESCRIPTOR = 4  # 3 is the control socket, which the kernel closes on exec
 CONTROL = 3
@@ -28,13 +29,13 @@ _TIOCSCTTY = 0x540E
 _TIOCSWINSZ = 0x5414
 
 
-class Terminal:
-    """What the guest's terminal takes over from the caller's.
+class Outside:
+    """What the program's process has to do with the world outside, until it executes the program.
 
     Args:
-        attributes: what termios.tcgetattr() gave, or None to keep the kernel's defaults.
+        attributes: of the caller's terminal, as termios.tcgetattr() gave them, or None to keep the kernel's defaults.
         window: `struct winsize` of the caller's terminal.
-        send: hands both ends of the pseudo-terminal to the supervisor.
+        send: hands descriptors to the supervisor, as a message of `control.py`.
     """
 
     def __init__(self, attributes: list[object] | None, window: bytes, send: SendDescriptors) -> None:
@@ -43,20 +44,20 @@ class Terminal:
         self.send = send
 
 
-def take(step: steps.Step, terminal: Terminal) -> None:
+def take(step: steps.Step, outside: Outside) -> None:
     """Take one step of the plan's confinement.
 
     Raises:
         OSError: the kernel refused.
     """
-    _TAKE[type(step)](step, terminal)
+    _TAKE[type(step)](step, outside)
 
 
-def _new_session(_step: steps.Step, _terminal: Terminal) -> None:
+def _new_session(_step: steps.Step, _outside: Outside) -> None:
     os.setsid()
 
 
-def _limit_resources(step: steps.Step, _terminal: Terminal) -> None:
+def _limit_resources(step: steps.Step, _outside: Outside) -> None:
     assert isinstance(step, steps.LimitResources)
     for name, wanted in step.limits:
         which = getattr(resource, name)
@@ -65,12 +66,12 @@ def _limit_resources(step: steps.Step, _terminal: Terminal) -> None:
         resource.setrlimit(which, (value, value))
 
 
-def _limit_cpus(step: steps.Step, _terminal: Terminal) -> None:
+def _limit_cpus(step: steps.Step, _outside: Outside) -> None:
     assert isinstance(step, steps.LimitCpus)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: step.count])
 
 
-def _become_user(step: steps.Step, _terminal: Terminal) -> None:
+def _become_user(step: steps.Step, _outside: Outside) -> None:
     assert isinstance(step, steps.BecomeUser)
     drop_bounding_set()
     kernel.prctl(kernel.PR_SET_SECUREBITS, kernel.SECBITS_LOCKED_DOWN)
@@ -90,7 +91,7 @@ def drop_bounding_set() -> None:
             return
 
 
-def _open_terminal(step: steps.Step, terminal: Terminal) -> None:
+def _open_terminal(step: steps.Step, outside: Outside) -> None:
     import termios  # loaded by `enter`, if there is a terminal at all
 
     assert isinstance(step, steps.OpenTerminal)
@@ -99,40 +100,45 @@ def _open_terminal(step: steps.Step, terminal: Terminal) -> None:
     number = int.from_bytes(fcntl.ioctl(master, _TIOCGPTN, bytes(4)), "little")
     slave = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     fcntl.ioctl(slave, _TIOCSCTTY, 0)
-    if terminal.attributes is not None:
-        termios.tcsetattr(slave, termios.TCSANOW, terminal.attributes)  # type: ignore[arg-type] # as tcgetattr gave it
-    fcntl.ioctl(slave, _TIOCSWINSZ, terminal.window)
-    terminal.send([master, slave])
+    if outside.attributes is not None:
+        termios.tcsetattr(slave, termios.TCSANOW, outside.attributes)  # type: ignore[arg-type] # as tcgetattr gave it
+    fcntl.ioctl(slave, _TIOCSWINSZ, outside.window)
+    outside.send(messages.TERMINAL, [master, slave])
     os.close(master)
     for descriptor in step.descriptors:
         os.dup2(slave, descriptor)
 
 
-def _change_directory(step: steps.Step, _terminal: Terminal) -> None:
+def _change_directory(step: steps.Step, _outside: Outside) -> None:
     assert isinstance(step, steps.ChangeDirectory)
     os.chdir(step.path)
 
 
-def _no_new_privileges(_step: steps.Step, _terminal: Terminal) -> None:
+def _no_new_privileges(_step: steps.Step, _outside: Outside) -> None:
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.drop_capabilities()
 
 
-def _restrict_paths(step: steps.Step, _terminal: Terminal) -> None:
+def _restrict_paths(step: steps.Step, _outside: Outside) -> None:
     assert isinstance(step, steps.RestrictPaths)
     restrict(step)
 
 
-def _load_filter(step: steps.Step, _terminal: Terminal) -> None:
+def _load_filter(step: steps.Step, outside: Outside) -> None:
     assert isinstance(step, steps.LoadFilter)
-    kernel.seccomp_filter(step.program)
+    if not step.tells:
+        kernel.seccomp_filter(step.program)
+        return
+    listener = kernel.seccomp_listener(step.program)
+    outside.send(messages.LISTENER, [listener])
+    os.close(listener)
 
 
-def _close_descriptors(_step: steps.Step, _terminal: Terminal) -> None:
+def _close_descriptors(_step: steps.Step, _outside: Outside) -> None:
     kernel.close_range(_FIRST_UNKNOWN_DESCRIPTOR)
 
 
-_TAKE: dict[type[steps.Step], Callable[[steps.Step, Terminal], None]] = {
+_TAKE: dict[type[steps.Step], Callable[[steps.Step, Outside], None]] = {
     steps.NewSession: _new_session,
     steps.LimitResources: _limit_resources,
     steps.LimitCpus: _limit_cpus,

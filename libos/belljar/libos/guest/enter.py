@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from errno import ENOENT, ENOTDIR
 
 from belljar.libos import control as messages
 from belljar.libos import kernel
@@ -37,6 +38,7 @@ _NAMESPACES = {
     "uts": kernel.CLONE_NEWUTS,
     "cgroup": kernel.CLONE_NEWCGROUP,
 }
+_JOINED = ("user", "mnt", "pid_for_children", "net", "ipc", "uts", "cgroup")  # in the order join.py enters them
 _OOM_SCORE = "/proc/self/oom_score_adj"
 _SIGKILL = 9
 _RESET_SIGNALS = (2, 13, 25)  # SIGINT, SIGPIPE, SIGXFSZ: the ones the interpreter changed when it started
@@ -50,8 +52,9 @@ class Entry:
         plan: the steps to take.
         control: the socket to the supervisor.
         host_mounts: what to capture here, after the namespaces exist; empty if the supervisor does it.
-        attributes: terminal attributes of the caller, or None.
-        window: `struct winsize` of the caller's terminal.
+        streams: descriptors that become the program's 0, 1 and 2.
+        enterable: whether the supervisor shall have the namespaces, so that others can join them.
+        terminal: attributes of the caller's terminal, or None, and its `struct winsize`.
     """
 
     def __init__(
@@ -60,15 +63,17 @@ class Entry:
         control: Control,
         *,
         host_mounts: tuple[HostMount, ...],
-        attributes: list[object] | None,
-        window: bytes,
+        streams: tuple[int, int, int],
+        enterable: bool,
+        terminal: tuple[list[object] | None, bytes],
     ) -> None:
         self.plan = plan
         self.control = control
         self.host_mounts = host_mounts
-        self.terminal = confine.Terminal(
-            attributes, window, lambda ends: control.send(messages.TERMINAL, descriptors=ends)
-        )
+        self.streams = streams
+        self.enterable = enterable
+        self.outside = confine.Outside(*terminal, lambda kind, descriptors: control.send(kind, descriptors=descriptors))
+        self.joins = False
         self.doing = ""
         self.oom_score = "0"
 
@@ -76,32 +81,33 @@ class Entry:
 def enter(entry: Entry) -> NoReturn:
     """Be the guest's side. Every failure is told to the supervisor as what was being done, with the errno."""
     try:
-        if entry.terminal.attributes is not None:
+        if entry.outside.attributes is not None:
             __import__("termios")  # for confine.py, which can import nothing any more
         # Once the root is the guest's, an import would bring its files into our processes: there shall be none.
         sys.meta_path.clear()
         _outer(entry)
-    except OSError as error:
-        _report(entry, error.errno or 0, _why(entry, error))
     except BaseException as failure:  # noqa: BLE001 - a forked child must not run its parent's cleanup
-        _report(entry, 0, f"{entry.doing}: {type(failure).__name__}: {failure}")
+        report(entry, failure)
     finally:
         os._exit(_ENDED)
 
 
-def _report(entry: Entry, code: int, text: str) -> None:
+def report(entry: Entry, failure: BaseException) -> None:
+    """Tell the supervisor what failed, and at what."""
+    code, why = 0, f"{type(failure).__name__}: {failure}"
+    if isinstance(failure, OSError):
+        at = "" if failure.filename is None else f" ({os.fsdecode(failure.filename)})"
+        code, why = failure.errno or 0, f"{failure.strerror}{at}"
     try:
-        entry.control.send(messages.FAILED, b"%d" % code, text.encode(errors="replace"))
+        entry.control.send(messages.FAILED, b"%d" % code, f"{entry.doing}: {why}".encode(errors="replace"))
     except OSError:  # the supervisor is gone, and so is everybody who could read it
         pass
 
 
-def _why(entry: Entry, error: OSError) -> str:
-    at = "" if error.filename is None else f" ({os.fsdecode(error.filename)})"
-    return f"{entry.doing}: {error.strerror}{at}"
-
-
 def _outer(entry: Entry) -> None:
+    for wanted, descriptor in enumerate(entry.streams):
+        if descriptor != wanted:
+            os.dup2(descriptor, wanted)
     entry.doing = "offer the enclave to the out-of-memory killer first"
     entry.oom_score = read_text(_OOM_SCORE)
     write_text(_OOM_SCORE, "1000")
@@ -125,7 +131,9 @@ def _outer(entry: Entry) -> None:
     entry.doing = "fork init"
     pid = kernel.fork_sibling()
     if pid:
-        entry.control.send(messages.INIT, b"%d" % pid)
+        names = _JOINED if entry.enterable else ()
+        opened = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
+        entry.control.send(messages.INIT, b"%d" % pid, descriptors=opened)
         os._exit(0)
     _init(entry, mounts.Materials(devices[0], devices[1], captured, owner=_owner(entry.plan)))
 
@@ -168,7 +176,7 @@ def _init(entry: Entry, materials: mounts.Materials) -> None:
     entry.doing = "fork the program"
     program = os.fork()
     if program == 0:
-        _program(entry)
+        become_program(entry)
     entry.doing = "start the program"
     entry.control.send(messages.STARTED, descriptors=[os.pidfd_open(program)])
     _give_up(entry)
@@ -199,19 +207,30 @@ def _reap(control: Control, program: int) -> NoReturn:
             os._exit(0)
 
 
-def _program(entry: Entry) -> NoReturn:
-    execute = entry.plan.execute
+def become_program(entry: Entry) -> NoReturn:
+    """Take the confinement steps, and execute the program."""
     try:
         for step in entry.plan.confine:
             entry.doing = step.describe()
-            confine.take(step, entry.terminal)
-        try:
-            os.execve(execute.path, execute.argv, dict(execute.environment))  # noqa: S606 - what it is for
-        except OSError as error:
-            entry.control.send(messages.NOT_EXECUTED, b"%d" % (error.errno or 0))
-    except OSError as error:
-        _report(entry, error.errno or 0, _why(entry, error))
+            confine.take(step, entry.outside)
+        if entry.joins:  # the change of ids undid it
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, _SIGKILL)
+        entry.control.send(messages.NOT_EXECUTED, b"%d" % _execute(entry.plan.execute))
     except BaseException as failure:  # noqa: BLE001 - a forked child must not run its parent's cleanup
-        _report(entry, 0, f"{entry.doing}: {type(failure).__name__}: {failure}")
+        report(entry, failure)
     finally:
         os._exit(_ENDED)
+
+
+def _execute(execute: steps.Execute) -> int:
+    """Execute the program, looked for on the PATH of its environment if it is a plain name; return the errno."""
+    environment = dict(execute.environment)
+    folders = [""] if "/" in execute.path else [f"{folder}/" for folder in environment.get("PATH", "").split(":")]
+    code = ENOENT
+    for folder in folders:
+        try:
+            os.execve(folder + execute.path, execute.argv, environment)  # noqa: S606 - what it is for
+        except OSError as error:
+            if error.errno not in (ENOENT, ENOTDIR):
+                code = error.errno or 0
+    return code

@@ -13,32 +13,32 @@ from belljar.libos.interfaces import read_text
 INTERVAL_S = 0.1
 
 
-def processes(init: int) -> list[int]:
-    """Return init and every process below it; orphans of the enclave are init's children."""
+def processes(roots: list[int]) -> list[int]:
+    """Return processes and every process below them; orphans of an enclave are its init's children."""
     found: list[int] = []
-    pending = [init]
+    pending = list(roots)
     while pending:
         pid = pending.pop()
         found.append(pid)
-        pending += _children(pid)
+        pending += children(pid)
     return found
 
 
-def memory_used(init: int, scratch: tuple[str, ...] = ()) -> int:
+def memory_used(roots: list[int], scratch: tuple[str, ...] = ()) -> int:
     """Return the bytes an enclave holds: its processes' own pages, and what lies in memory files and scratch mounts.
 
     Args:
-        init: host pid of the enclave's init.
+        roots: host pids of the enclave's init, and of programs that joined.
         scratch: guest paths of its tmpfs mounts.
     """
-    pids = processes(init)
+    pids = processes(roots)
     pages = [_pages(pid) for pid in pids]
     kept = sum(_memory_files(pids).values()) + max((_in_scratch(pid, scratch) for pid in pids), default=0)
     # Mapped pages of memory files and scratch mounts are in both sums; SysV segments only among the mapped.
     return sum(own for own, _ in pages) + max(kept, sum(shared for _, shared in pages))
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     children: list[int] = []
     try:
         for task in os.listdir(f"/proc/{pid}/task"):

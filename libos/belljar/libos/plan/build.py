@@ -198,7 +198,8 @@ def _confine(spec: EnclaveSpec, host: Host) -> list[steps.Step]:
         steps.ChangeDirectory(path=spec.working_directory),
         steps.NoNewPrivileges(),
         _landlock(spec),
-        *(steps.LoadFilter(program=program) for program in spec.filters),
+        # The first one lists what is allowed and what is denied by name; only one filter can have a listener.
+        *(steps.LoadFilter(program=program, tells=not number) for number, program in enumerate(spec.filters)),
         steps.CloseDescriptors(),
     ]
     return plan

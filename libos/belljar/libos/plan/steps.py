@@ -275,12 +275,19 @@ class RestrictPaths(Step):
 
 
 class LoadFilter(Step):
-    """Load a seccomp program."""
+    """Load a seccomp program.
+
+    Attributes:
+        program: `struct sock_filter` array.
+        tells: whether it hands denied calls over to the supervisor, which notes and refuses them.
+    """
 
     program: bytes
+    tells: bool
 
     def describe(self) -> str:
-        return f"load a seccomp filter of {len(self.program) // 8} instructions"
+        tells = "; the supervisor notes and refuses what it denies" if self.tells else ""
+        return f"load a seccomp filter of {len(self.program) // 8} instructions{tells}"
 
 
 class CloseDescriptors(Step):

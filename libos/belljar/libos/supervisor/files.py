@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from belljar.fs.serving import Operations, Warmup
-    from belljar.libos.spec import EnclaveSpec
+    from belljar.libos.spec import EnclaveSpec, HashedMount
 
 _READ_AHEAD_KIB = 512  # more is not faster, and a page fault in a library would read that much
 _LINKS = {"/etc/mtab": "/proc/self/mounts"}
@@ -60,6 +60,8 @@ class GuestFiles:
         on_violation: Callable[[IntegrityViolation], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
+        self._spec = spec
+        self._others = [*RESERVED_DIRECTORIES, *(m.path for m in spec.scratch), *(m.path for m in spec.host)]
         self._on_violation = on_violation
         self._on_failure = on_failure
         self._devices: list[int] = []
@@ -113,6 +115,22 @@ class GuestFiles:
         """Return what the guest used, for the next run."""
         return self._usage.warmup(self._tree)
 
+    def missing(self) -> list[tuple[str, str]]:
+        """Return (guest path, host path) of what was looked for, is not in the tree, and does exist on the host.
+
+        That is where the mount around it would have it from; a place of generated files or scratch mounts is none.
+        """
+        found: list[tuple[str, str]] = []
+        for path in self._usage.missing(self._tree):
+            mount = max((m for m in self._spec.hashed if _lies_in(path, m.path)), key=_length_of_path, default=None)
+            if mount is None or any(_lies_in(path, other) for other in self._others):
+                continue
+            below = path[len(mount.path) :].lstrip("/")
+            host = os.path.join(mount.source, below) if below else mount.source
+            if os.path.lexists(host):
+                found.append((path, host))
+        return found
+
     def opened(self) -> dict[str, tuple[int, int, int, int, int]]:
         """Return host path -> stamp of every file that was read."""
         return {path: stamp for source in self._sources for path, stamp in source.opened.items()}
@@ -141,6 +159,14 @@ class GuestFiles:
         for source in self._sources:
             source.close()
         self._sources = []
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return f"{path}/".startswith(f"{folder.rstrip('/')}/")
+
+
+def _length_of_path(mount: HashedMount) -> int:
+    return len(mount.path)
 
 
 def _read_further_ahead(init: int) -> None:

@@ -11,7 +11,8 @@ import os
 from belljar.libos import control as messages
 from belljar.libos.control import Control, control_pair
 from belljar.libos.errors import ProgramNotStarted, SandboxUnavailable
-from belljar.libos.interfaces import write_text
+from belljar.libos.interfaces import read_text, write_text
+from belljar.libos.limits.watch import children
 from belljar.libos.plan.steps import ShareCpu
 
 TYPE_CHECKING = False
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .terminal import CallerTerminal
 
     Message = tuple[bytes, list[bytes], list[int]]
+    Streams = tuple[int, int, int]
 
 _HINTS = (
     ("unshare", "user namespaces are restricted here: see docs/troubleshooting.md"),
@@ -41,6 +43,7 @@ class Guest:
         init: pid of the enclave's init, a child of ours.
         control: closes when init ends.
         program: pidfd of the program, or -1 until it has started.
+        namespaces: open namespaces of the enclave, for programs that join it; mostly none.
     """
 
     def __init__(self, control: Control, outer: int) -> None:
@@ -48,6 +51,8 @@ class Guest:
         self.init = 0
         self.program = -1
         self.outer = outer
+        self.namespaces: list[int] = []
+        self._callers: dict[int, str] = {}
 
     def end(self) -> None:
         """Kill whatever there is of the enclave, and wait until the kernel has ended all of it."""
@@ -60,9 +65,23 @@ class Guest:
                 os.waitpid(pid, 0)
         self.outer = self.init = 0
         self.control.close()
+        for descriptor in self.namespaces:
+            os.close(descriptor)
+        self.namespaces = []
         if self.program >= 0:
             os.close(self.program)
             self.program = -1
+
+    def let_in(self, caller: int) -> None:
+        """Note a process that starts a program in the enclave from outside."""
+        self._callers[caller] = _birth(caller)
+
+    def roots(self) -> list[int]:
+        """Return the processes that everything in the enclave is below: init, and programs that joined."""
+        self._callers = {pid: birth for pid, birth in self._callers.items() if birth and _birth(pid) == birth}
+        doors = [door for caller in self._callers for door in children(caller)]
+        joined = [program for door in doors for program in children(door)]
+        return [self.init, *joined] if self.init else joined
 
     def outer_ended(self) -> None:
         """Reap the process that made init."""
@@ -73,7 +92,7 @@ class Guest:
 _SIGKILL = 9
 
 
-def fork_guest(spec: EnclaveSpec, plan: Plan, terminal: CallerTerminal | None) -> Guest:
+def fork_guest(spec: EnclaveSpec, plan: Plan, terminal: CallerTerminal | None, streams: Streams) -> Guest:
     """Fork the guest's side; it waits for limits before it does anything. Call before any thread or secret exists."""
     ours, theirs = control_pair()
     outer = os.fork()
@@ -86,8 +105,9 @@ def fork_guest(spec: EnclaveSpec, plan: Plan, terminal: CallerTerminal | None) -
                 plan,
                 theirs,
                 host_mounts=() if _maps_owners(plan) else spec.host,
-                attributes=None if terminal is None else terminal.attributes,
-                window=_NO_WINDOW if terminal is None else terminal.window(),
+                streams=streams,
+                enterable=spec.enterable,
+                terminal=(None, _NO_WINDOW) if terminal is None else (terminal.attributes, terminal.window()),
             )
         )
     theirs.close()
@@ -130,12 +150,19 @@ def _know_init(guest: Guest) -> Message | None:
         message = guest.control.receive()
         if message[0] == messages.INIT:
             guest.init = int(message[1][0])
+            guest.namespaces = message[2]
             guest.outer_ended()
             return early
         if not message[0]:
             raise failure(*(early or message)[:2])
         if early is None or message[0] == messages.FAILED:
             early = message
+
+
+def _birth(pid: int) -> str:
+    """Return when a process was started, which tells it from a later one with its pid (proc_pid_stat(5): 22)."""
+    fields = read_text(f"/proc/{pid}/stat").rpartition(") ")[2].split()
+    return fields[19] if len(fields) > 19 else ""
 
 
 def setup_cpu(plan: Plan) -> int:

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import resource
 
+from belljar.libos.limits.warden import Warden
 from belljar.libos.outcome import Run
+from belljar.libos.runs.directory import RunDirectory, runs_folder
 
 from .launch import fork_guest, start
+from .output import Output
 from .streams import give_pipes_to, let_go, open_standard_descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from belljar.fs.serving import Warmup
     from belljar.libos.limits.cgroups import Cgroups
-    from belljar.libos.limits.warden import Warden
+    from belljar.libos.manner import Manner
     from belljar.libos.plan.build import Plan
     from belljar.libos.spec import EnclaveSpec
 
+    from .events import Events
+    from .files import GuestFiles
     from .launch import Guest
     from .terminal import CallerTerminal
 
@@ -29,54 +34,71 @@ class Lifetime:
     """One run of one enclave."""
 
     def __init__(
-        self, spec: EnclaveSpec, plan: Plan, warmup: Warmup, cgroups: Cgroups, terminal: CallerTerminal | None
+        self,
+        spec: EnclaveSpec,
+        plan: Plan,
+        warmup: Warmup,
+        *,
+        manner: Manner,
+        cgroups: Cgroups,
+        terminal: CallerTerminal | None,
     ) -> None:
         self._spec = spec
         self._plan = plan
         self._warmup = warmup
+        self._manner = manner
         self._cgroups = cgroups
         self._terminal = terminal
 
     def run(self) -> Run:
         """Run to the end; raises what `run_enclave` raises."""
         open_standard_descriptors()
-        warden = self._warden()
+        output = Output() if self._manner.keeps_output else None
+        streams = (0, 1, 2) if output is None else (0, output.writer, output.writer)
         try:
             if not self._plan.ids.deny_setgroups:
-                give_pipes_to(self._plan.ids.uids[-1][1], self._plan.ids.gids[-1][1])
-            guest = fork_guest(self._spec, self._plan, self._terminal)
-            let_go(0, 1)
+                give_pipes_to(streams, self._plan.ids.uids[-1][1], self._plan.ids.gids[-1][1])
+            guest = fork_guest(self._spec, self._plan, self._terminal, streams)
             try:
-                return self._supervise(guest)
+                return self._in_directory(guest, output)
             finally:
                 guest.end()
         finally:
             if self._terminal is not None:
                 self._terminal.restore()
-            if warden is not None:
+
+    def _in_directory(self, guest: Guest, output: Output | None) -> Run:
+        """Give the run its name, and a warden that cleans up should we be killed."""
+        directory = RunDirectory(runs_folder(), self._manner.name or self._spec.name, exact=bool(self._manner.name))
+        try:
+            warden = Warden(self._cgroups.directories, directory.descriptor, directory.path)
+            try:
+                if output is None:
+                    let_go(0, 1)
+                else:
+                    output.keep_in(directory.descriptor)
+                return self._supervise(guest, directory)
+            finally:
+                guest.end()  # its cgroups cannot be removed before
+                if output is not None:
+                    output.finish()
                 warden.close()
+        finally:
+            directory.close()
 
-    def _warden(self) -> Warden | None:
-        if not self._cgroups.directories:
-            return None
-        from belljar.libos.limits.warden import Warden
-
-        return Warden(self._cgroups.directories)
-
-    def _supervise(self, guest: Guest) -> Run:
+    def _supervise(self, guest: Guest, directory: RunDirectory) -> Run:
         # Imported while the guest's side imports its own: the two run on two CPUs.
         from belljar.libos.limits.watch import memory_used, processes
         from belljar.libos.synthetic.proc import Machine
 
         from .events import Events
         from .files import GuestFiles
-        from .watch import Watch
 
         _allow_many_descriptors()
         machine = Machine(
             self._spec.limits,
-            memory_used=lambda: self._cgroups.memory_used() or memory_used(guest.init),
-            tasks=lambda: (1, len(processes(guest.init))),
+            memory_used=lambda: self._cgroups.memory_used() or memory_used(guest.roots()),
+            tasks=lambda: (1, len(processes(guest.roots()))),
         )
         events = Events()
         try:
@@ -89,16 +111,61 @@ class Lifetime:
             )
             try:
                 start(guest, self._spec, self._plan, self._cgroups, files)
-                watch = Watch(
-                    guest, self._spec, files=files, events=events, cgroups=self._cgroups, terminal=self._terminal
-                )
-                outcome = watch.run()
-                return Run(outcome=outcome, warmup=files.warmup(), opened=files.opened())
+                return self._watched(guest, directory, files, events)
             finally:
                 guest.end()  # before its files go: nobody must see them fail
                 files.close()
         finally:
             events.close()
+
+    def _watched(self, guest: Guest, directory: RunDirectory, files: GuestFiles, events: Events) -> Run:
+        """Watch the enclave to its end, answer those who ask about it, and leave word of how it ended."""
+        from belljar.libos.runs.desk import Desk
+
+        from .answers import Answers
+        from .refusals import Refusals
+        from .watch import Around, Watch
+
+        refusals = Refusals(self._spec.denied)
+        answers = Answers(
+            directory.name, self._spec, guest=guest, files=files, cgroups=self._cgroups, refusals=refusals
+        )
+        desk = Desk(directory.listener, answers.answer)
+        last = None
+        try:
+            around = Around(
+                files=files,
+                events=events,
+                cgroups=self._cgroups,
+                terminal=self._terminal,
+                desk=desk,
+                refusals=refusals,
+            )
+            watch = Watch(guest, self._spec, around, lambda: self._tell_started(directory.name))
+            answers.watch = watch
+            outcome = watch.run()
+            guest.end()
+            refused = answers.refused() if outcome.exit_code else refusals.noted()
+            last = answers.ended(outcome, refused)
+            if self._manner.keeps_output or (refused and outcome.exit_code):
+                import json  # 3 ms, after the end
+
+                directory.keep(json.dumps(last).encode())
+            return Run(
+                name=directory.name,
+                outcome=outcome,
+                refused=refused,
+                warmup=files.warmup(),
+                opened=files.opened(),
+            )
+        finally:
+            desk.close(last)
+            answers.close()
+            refusals.close()
+
+    def _tell_started(self, name: str) -> None:
+        if self._manner.on_started is not None:
+            self._manner.on_started(name)
 
 
 def _allow_many_descriptors() -> None:

@@ -28,12 +28,12 @@ def open_standard_descriptors() -> None:
     os.close(descriptor)
 
 
-def give_pipes_to(uid: int, gid: int) -> None:
-    """Let the guest's user own pipes among the standard descriptors: without, it could not open /dev/stdout.
+def give_pipes_to(streams: tuple[int, ...], uid: int, gid: int) -> None:
+    """Let the guest's user own pipes among its standard descriptors: without, it could not open /dev/stdout.
 
     Only pipes without a name: the owner of a file of the host is not ours to change.
     """
-    for descriptor in (0, 1, 2):
+    for descriptor in streams:
         try:
             if os.readlink(f"/proc/self/fd/{descriptor}").startswith("pipe:"):
                 os.fchown(descriptor, uid, gid)

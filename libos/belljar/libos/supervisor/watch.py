@@ -15,19 +15,23 @@ from belljar.libos.interfaces import read_text, write_text
 from belljar.libos.limits import watch as memory_watch
 from belljar.libos.outcome import EXIT_BELLJAR_FAILED, EXIT_TIME_LIMIT, Outcome, from_wait_status
 from belljar.libos.plan.build import SHARED_MEMORY
+from belljar.libos.values import Value
 
 from .launch import failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Callable
 
     from belljar.libos.limits.cgroups import Cgroups
+    from belljar.libos.runs.desk import Desk
     from belljar.libos.spec import EnclaveSpec
 
     from .events import Events
     from .files import GuestFiles
     from .launch import Guest
+    from .refusals import Refusals
     from .terminal import CallerTerminal
 else:  # the module behind signal, without enum and what that imports (2 ms)
     import _signal as signal
@@ -37,30 +41,43 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 _SIGSYS = 31
 
 
-class Watch:
-    """The loop over everything that can happen to one enclave."""
+class Around(Value):
+    """What stands around a running enclave and has something to say about it, or to it."""
 
-    def __init__(
-        self,
-        guest: Guest,
-        spec: EnclaveSpec,
-        *,
-        files: GuestFiles,
-        events: Events,
-        cgroups: Cgroups,
-        terminal: CallerTerminal | None,
-    ) -> None:
+    files: GuestFiles | None
+    events: Events
+    cgroups: Cgroups
+    terminal: CallerTerminal | None
+    desk: Desk | None
+    refusals: Refusals
+
+
+class Watch:
+    """The loop over everything that can happen to one enclave.
+
+    Args:
+        guest: the enclave.
+        spec: what it was made from.
+        around: what else to listen to.
+        on_started: called when the program has been started.
+    """
+
+    def __init__(self, guest: Guest, spec: EnclaveSpec, around: Around, on_started: Callable[[], None]) -> None:
         self._guest = guest
-        self._files = files
+        self._files = around.files
         self._spec = spec
-        self._events = events
-        self._cgroups = cgroups
-        self._terminal = terminal
+        self._events = around.events
+        self._cgroups = around.cgroups
+        self._terminal = around.terminal
+        self._desk = around.desk
+        self._refusals = around.refusals
+        self._on_started = on_started
+        self._stopping: float | None = None
         self._outcome: Outcome | None = None
         self._asked: set[int] = set()
         self._waiting_signals: list[int] = []
         self._deadline = None if spec.limits.run_time_ms is None else time.monotonic() + spec.limits.run_time_ms / 1000
-        self._looks = spec.limits.memory_bytes is not None and "memory" not in cgroups.enforced
+        self._looks = spec.limits.memory_bytes is not None and "memory" not in around.cgroups.enforced
 
     def run(self) -> Outcome:
         """Wait until the enclave has ended.
@@ -72,6 +89,8 @@ class Watch:
         poll = select.poll()
         while self._outcome is None:
             watched = [(self._guest.control.fileno(), False), (self._events.fileno(), False)]
+            asking = self._desk.watched() if self._desk else []
+            watched += [(descriptor, False) for descriptor in (*self._refusals.watched(), *asking)]
             watched += self._terminal.watched() if self._terminal else []
             for descriptor, writes in watched:
                 poll.register(descriptor, select.POLLIN | (select.POLLOUT if writes else 0))
@@ -87,8 +106,7 @@ class Watch:
 
     def _timeout_ms(self) -> int | None:
         waits = [memory_watch.INTERVAL_S] if self._looks else []
-        if self._deadline is not None:
-            waits.append(max(0.0, self._deadline - time.monotonic()))
+        waits += [max(0.0, end - time.monotonic()) for end in (self._deadline, self._stopping) if end is not None]
         return int(min(waits) * 1000) + 1 if waits else None
 
     def _on_ready(self, descriptor: int) -> None:
@@ -101,17 +119,22 @@ class Watch:
                 self._on_violation(violation)
             for crash in self._events.failures():
                 self._decide(Outcome(reason="supervisor", exit_code=EXIT_BELLJAR_FAILED, notes=(crash,)))
+        elif self._refusals.ready(descriptor) or (self._desk and self._desk.ready(descriptor)):
+            pass
         elif self._terminal:
             self._terminal.ready(descriptor)
 
     def _on_message(self, name: bytes, fields: list[bytes], descriptors: list[int]) -> None:
-        if name == messages.SET_UP:
+        if name == messages.SET_UP and self._files:
             self._files.spread()
         elif name == messages.STARTED:
             self._guest.program = descriptors[0]
             self._spare_init()
             for number in self._waiting_signals:
                 self._forward(number)
+            self._on_started()
+        elif name == messages.LISTENER:
+            self._refusals.listen(descriptors[0])
         elif name == messages.TERMINAL and self._terminal:
             self._terminal.connect(*descriptors)
         elif name == messages.EXITED:
@@ -146,7 +169,8 @@ class Watch:
             notes = (f"out of memory: the enclave reached its limit of {limit} MiB, {kills} process(es) were killed",)
         if outcome.signal == _SIGSYS:
             notes += ("the program made a system call of a foreign ABI (32-bit or x32), which is not allowed",)
-        reason = "memory-limit" if kills and outcome.signal == signal.SIGKILL else outcome.reason
+        reason = "stopped" if self._stopping is not None else outcome.reason
+        reason = "memory-limit" if kills and outcome.signal == signal.SIGKILL else reason
         return Outcome(reason=reason, exit_code=outcome.exit_code, signal=outcome.signal, notes=notes)
 
     def _on_signal(self, number: int) -> None:
@@ -165,6 +189,16 @@ class Watch:
         else:
             self._asked.add(number)
             self._forward(number)
+
+    def stop(self, grace_s: float) -> None:
+        """Ask the program to end, as somebody wants it; after so many seconds the enclave is ended by force."""
+        until = time.monotonic() + grace_s
+        self._stopping = until if self._stopping is None else min(self._stopping, until)
+        self._forward(signal.SIGTERM)
+
+    def send(self, number: int) -> None:
+        """Send the program a signal, as somebody wants it."""
+        self._forward(number)
 
     def _forward(self, number: int) -> None:
         if self._guest.program < 0:
@@ -187,6 +221,10 @@ class Watch:
                     reason="time-limit", exit_code=EXIT_TIME_LIMIT, notes=(f"stopped at its run time of {limit:g} s",)
                 )
             )
+        if self._stopping is not None and time.monotonic() >= self._stopping:
+            note = "stopped by force: its program did not end when it was asked to"
+            code = 128 + signal.SIGKILL
+            self._decide(Outcome(reason="stopped", exit_code=code, signal=signal.SIGKILL, notes=(note,)))
         limit_bytes = self._spec.limits.memory_bytes
         if self._looks and limit_bytes is not None and self._memory_used() > limit_bytes:
             note = f"out of memory: the enclave was found above its limit of {limit_bytes >> 20} MiB"
@@ -196,7 +234,7 @@ class Watch:
 
     def _memory_used(self) -> int:
         scratch = (SHARED_MEMORY, *(mount.path for mount in self._spec.scratch))
-        return memory_watch.memory_used(self._guest.init, scratch)
+        return memory_watch.memory_used(self._guest.roots(), scratch)
 
     def _decide(self, outcome: Outcome) -> None:
         """Keep the first reason: what follows is its consequence."""

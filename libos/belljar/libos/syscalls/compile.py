@@ -36,9 +36,20 @@ def compile_policy(policy: SyscallPolicy, machine: str | None = None) -> tuple[b
     if machine not in arches:
         raise SandboxUnavailable(f"machine {machine} is not supported: expected x86_64 or aarch64")
     arch = arches[machine]
-    rules = _compile(library, arch, policy.rules, library.ERRNO(DEFAULT_ERROR))
+    # What is denied by name is handed over to the supervisor, which notes it and refuses it (supervisor/refusals.py).
+    # Without one the kernel answers ENOSYS: denied all the same. An errno of the other filter comes first.
+    rules = _compile(library, arch, policy.rules, library.ERRNO(DEFAULT_ERROR), denied=library.NOTIFY)
     # Of two filters that both return an errno the younger one's is taken: guards, which know the better one, come last.
     return rules, _compile(library, arch, policy.guards, library.ALLOW)
+
+
+def denied_calls(policy: SyscallPolicy) -> tuple[tuple[int, str], ...]:
+    """Return (number, name) of the calls that are handed over to be refused with EPERM, on this machine."""
+    library = _library()
+    numbers = [
+        (library.resolve_syscall(library.Arch.NATIVE, rule.name), rule.name) for rule in policy.rules if rule.error
+    ]
+    return tuple(sorted((number, name) for number, name in numbers if number >= 0))
 
 
 def check_names(names: tuple[str, ...]) -> None:
@@ -67,7 +78,7 @@ def _library() -> Any:
     return pyseccomp
 
 
-def _compile(library: Any, arch: int, rules: tuple[Rule, ...], default: int) -> bytes:
+def _compile(library: Any, arch: int, rules: tuple[Rule, ...], default: int, *, denied: int | None = None) -> bytes:
     compiled = library.SyscallFilter(default)
     if arch != library.system_arch():
         compiled.add_arch(arch)
@@ -78,7 +89,8 @@ def _compile(library: Any, arch: int, rules: tuple[Rule, ...], default: int) -> 
         number = library.resolve_syscall(library.Arch.NATIVE, rule.name)
         if number == _UNKNOWN:  # newer than libseccomp: ENOSYS, and the C library falls back
             continue
-        action = library.ALLOW if rule.error is None else library.ERRNO(rule.error)
+        refusal = library.ERRNO(rule.error or 0) if denied is None else denied
+        action = library.ALLOW if rule.error is None else refusal
         if action == default:
             continue
         compare = [library.Arg(c.index, library.MASKED_EQ, c.mask, c.value) for c in rule.compare]

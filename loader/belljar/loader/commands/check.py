@@ -77,7 +77,7 @@ def _since(path: str, against: str) -> list[Finding]:
     """Return what changed in a manifest and its files since a bundle was built of them."""
     from belljar.loader.bundle.sides import changes
 
-    from .diff import side, spelled
+    from .bundles.diff import side, spelled
 
     found = changes(side(against), side(path))
     return [

@@ -35,7 +35,7 @@ def main(parsed: Parsed) -> int:
 
 def _main_of_bundle(parsed: Parsed) -> int:
     if parsed.has("canonical") or parsed.has("json"):
-        from . import inspect
+        from .bundles import inspect
 
         return inspect.main(Parsed(options=parsed.options, words=parsed.words[:1]))
     from belljar.loader.bundle.read import read_bundle

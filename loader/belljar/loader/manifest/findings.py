@@ -79,6 +79,9 @@ def _insecure(parsed: ParsedManifest) -> Iterator[Finding]:
         place = parsed.place("integrity", "insecure_continue")
         message = "insecure: the enclave goes on when a host file is not what was measured"
         yield Finding(level=NOTE, place=place, message=message)
+    if manifest.insecure_exec:
+        message = "insecure: whoever runs the enclave can start other programs in it, and see all of it"
+        yield Finding(level=NOTE, place=parsed.place("insecure_exec"), message=message)
     for name in manifest.system_calls.insecure_allow:
         place = parsed.place_in(("system_calls", "insecure_allow"), name)
         message = f"insecure: the system call {name} is allowed, with any arguments"

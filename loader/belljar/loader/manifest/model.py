@@ -290,3 +290,6 @@ class Manifest(Section):
     system_calls: SystemCalls = SystemCalls()
     network: Network = Network()
     integrity: Integrity = Integrity()
+    insecure_exec: bool = Field(
+        default=False, description="Whoever runs the enclave may start other programs in it: belljar exec."
+    )

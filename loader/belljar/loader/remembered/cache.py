@@ -10,6 +10,7 @@ import marshal
 import os
 from binascii import crc32
 
+from belljar.libos.folders import private_folder
 from belljar.loader.errors import LoaderError
 
 TYPE_CHECKING = False
@@ -31,42 +32,12 @@ def cache_folder() -> str:
     """
     wanted = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     fallback = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"{_NAME}-{os.geteuid()}")  # noqa: S108 - checked below
-    for folder in (os.path.join(wanted, _NAME, _VERSION), os.path.join(fallback, _VERSION)):
-        if os.path.isabs(folder) and _usable(folder):
-            return folder
-    raise LoaderError(
-        f"no folder for the cache: neither {wanted} nor {fallback} can be written", hint="set XDG_CACHE_HOME"
-    )
-
-
-def _usable(folder: str) -> bool:
-    """Say whether a folder is ours and writable, and nobody else can put another in its place.
-
-    Every folder above it counts: who may rename one of them decides what is found below.
-    """
-    try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        place: str = os.path.realpath(folder)
-        if not _is_ours(place) or not os.access(place, os.W_OK):
-            return False
-        while place != "/":
-            place = os.path.dirname(place)
-            if not _keeps_its_entries(place):
-                return False
-    except OSError:
-        return False
-    return True
-
-
-def _is_ours(folder: str) -> bool:
-    status = os.lstat(folder)
-    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
-
-
-def _keeps_its_entries(folder: str) -> bool:
-    """Say whether only root and we can rename what is in a folder: in a sticky one, everybody only their own."""
-    status = os.lstat(folder)
-    return status.st_uid in (0, os.geteuid()) and (not status.st_mode & 0o022 or bool(status.st_mode & 0o1000))
+    folder = private_folder([os.path.join(wanted, _NAME, _VERSION), os.path.join(fallback, _VERSION)])
+    if folder is None:
+        raise LoaderError(
+            f"no folder for the cache: neither {wanted} nor {fallback} can be written", hint="set XDG_CACHE_HOME"
+        )
+    return folder
 
 
 def record_path(folder: str, key: tuple[object, ...]) -> str:

@@ -10,27 +10,18 @@ from __future__ import annotations
 
 import os
 
-from belljar.libos.enclave import (
-    EnclaveSpec,
-    GuestUser,
-    HashedMount,
-    HostMount,
-    Limits,
-    ScratchMount,
-    Value,
-)
+from belljar.libos.enclave import SPEC_KINDS, EnclaveSpec, Value, of_plain
 from belljar.loader.version import VERSION
 
 from . import cache
 
-FORMAT = f"{VERSION} record 3"  # another version may resolve, plan or measure in another way
+FORMAT = f"{VERSION} record 4"  # another version may resolve, plan or measure in another way
 RACY_NS = 2_000_000_000  # as belljar.fs.measuring: younger stamps do not prove that nothing changed
 MAX_INPUTS = 20_000  # looking at more would cost more than it saves
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Stamp = tuple[int, int, int, int, int]
-    Plain = None | bool | int | str | bytes | Value | list["Plain"] | tuple["Plain", ...]
 
 
 class StaleRecord(Exception):
@@ -63,23 +54,12 @@ class Record(Value):
     notes: tuple[str, ...]
 
 
-_KINDS: dict[str, type[Value]] = {
-    kind.__name__: kind for kind in (EnclaveSpec, GuestUser, HashedMount, HostMount, Limits, Record, ScratchMount)
-}
+_KINDS: dict[str, type[Value]] = {**SPEC_KINDS, Record.__name__: Record}
 
 
 def encode(record: Record) -> bytes:
     """Return the bytes of a record."""
-    return cache.dumps([FORMAT, _plain(record)])
-
-
-def _plain(value: object) -> object:
-    """Return a value as marshal takes it: our values become lists, which nothing else in a record is."""
-    if isinstance(value, Value):
-        return [type(value).__name__, *map(_plain, value.fields())]
-    if isinstance(value, tuple):
-        return tuple(map(_plain, value))  # pyright: ignore[reportUnknownArgumentType] # any part is an object
-    return value
+    return cache.dumps([FORMAT, record.plain()])
 
 
 def decode(content: bytes, key: tuple[object, ...]) -> Record:
@@ -92,19 +72,12 @@ def decode(content: bytes, key: tuple[object, ...]) -> Record:
     if known is None or known[0] != FORMAT:
         raise StaleRecord
     try:
-        record = _value(known[1])
+        record = of_plain(known[1], _KINDS)
     except (ValueError, KeyError) as error:
         raise StaleRecord from error
     if not isinstance(record, Record) or record.key != key:
         raise StaleRecord
     return record
-
-
-def _value(plain: Plain) -> Plain:
-    if isinstance(plain, list):
-        name, *fields = plain
-        return _KINDS[str(name)].from_fields(map(_value, fields))
-    return tuple(map(_value, plain)) if isinstance(plain, tuple) else plain
 
 
 def remember_files(record: Record, opened: dict[str, Stamp]) -> None:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from belljar.attestation.keys import DEFAULT_ALGORITHM, generate
 from belljar.loader import report
 from belljar.loader.bundle.files import PRIVATE, PUBLIC, create_file
+from belljar.loader.commands.errors import loader_errors
 from belljar.loader.errors import LoaderError, UsageError
-
-from .errors import loader_errors
 
 if TYPE_CHECKING:
     from belljar.loader.options import Parsed

@@ -12,12 +12,11 @@ from belljar.loader import report
 from belljar.loader.bundle.files import replace_file
 from belljar.loader.bundle.layout import SUFFIX
 from belljar.loader.bundle.write import bundle_bytes
+from belljar.loader.commands.errors import loader_errors
+from belljar.loader.commands.progress import hashing_progress
 from belljar.loader.errors import LoaderError, UsageError
 from belljar.loader.prepare import measure_target
 from belljar.loader.target import parse_words
-
-from .errors import loader_errors
-from .progress import hashing_progress
 
 if TYPE_CHECKING:
     from belljar.attestation.keys import SigningKey

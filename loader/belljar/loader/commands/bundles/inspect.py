@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from belljar.loader import report
 from belljar.loader.bundle.read import Bundle, read_bundle
+from belljar.loader.commands.errors import loader_errors
 from belljar.loader.errors import UsageError
 from belljar.loader.manifest.model import HostMount, TmpfsMount
-
-from .errors import loader_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +86,8 @@ def _rows(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield from _mounts(bundle)
     yield from _limits(manifest)
     yield "network", "of the host: insecure" if manifest.network.insecure_host else "none"
+    if manifest.insecure_exec:
+        yield "exec", "other programs may be started from outside: insecure"
     if manifest.integrity.insecure_continue:
         yield "integrity", "goes on when a file is not what was measured: insecure"
     calls = manifest.system_calls

@@ -11,7 +11,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .target import Target
+    from belljar.loader.target import Target
 
 
 _FRESH = "fresh"
@@ -49,14 +49,13 @@ def prepare_elsewhere(target: Target, *, fresh: bool) -> tuple[bytes, int]:
 def main(words: list[str]) -> int:
     """Make a record and write it to the descriptor in the first word."""
     from belljar.libos.probing import end_with_parent
-
-    from . import report
-    from .commands.errors import loader_errors
-    from .commands.progress import hashing_progress
-    from .errors import LoaderError
-    from .prepare import prepare, prepare_bundle
-    from .remembered.record import encode
-    from .target import parse_words
+    from belljar.loader import report
+    from belljar.loader.commands.errors import loader_errors
+    from belljar.loader.commands.progress import hashing_progress
+    from belljar.loader.errors import LoaderError
+    from belljar.loader.prepare import prepare, prepare_bundle
+    from belljar.loader.remembered.record import encode
+    from belljar.loader.target import parse_words
 
     end_with_parent()
     try:

@@ -7,9 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from belljar.loader import report
+from belljar.loader.commands.errors import loader_errors
 from belljar.loader.errors import BundleRefused, UsageError
-
-from .errors import loader_errors
 
 if TYPE_CHECKING:
     from belljar.loader.bundle.read import Bundle

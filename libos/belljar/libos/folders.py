@@ -1,0 +1,47 @@
+"""Folders that belong to one user alone: caches, runtime directories. Hot.
+
+In come places to try; out comes the first that is ours, writable, and that nobody but root and we can put another in
+the place of.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def private_folder(places: list[str]) -> str | None:
+    """Return the first of `places` (absolute paths) that can be used, made with mode 0700 if it does not exist."""
+    for place in places:
+        if os.path.isabs(place) and _usable(place):
+            return place
+    return None
+
+
+def _usable(folder: str) -> bool:
+    """Say whether a folder is ours and writable, and nobody else can put another in its place.
+
+    Every folder above it counts: who may rename one of them decides what is found below.
+    """
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        place: str = os.path.realpath(folder)
+        if not _is_ours(place) or not os.access(place, os.W_OK):
+            return False
+        while place != "/":
+            place = os.path.dirname(place)
+            if not _keeps_its_entries(place):
+                return False
+    except OSError:
+        return False
+    return True
+
+
+def _is_ours(folder: str) -> bool:
+    status = os.lstat(folder)
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _keeps_its_entries(folder: str) -> bool:
+    """Say whether only root and we can rename what is in a folder: in a sticky one, everybody only their own."""
+    status = os.lstat(folder)
+    return status.st_uid in (0, os.geteuid()) and (not status.st_mode & 0o022 or bool(status.st_mode & 0o1000))

@@ -1,0 +1,1 @@
+"""What another process than the caller's does: prepare a run, stay in the background."""
