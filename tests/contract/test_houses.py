@@ -13,7 +13,12 @@ from support.source import HOUSES, ROOT, house_of, imported, in_checkout, module
 
 DOORS = {
     "fs": {"belljar.fs.measuring", "belljar.fs.serving", "belljar.fs.errors"},
-    "attestation": {"belljar.attestation.measurement"},
+    "attestation": {
+        "belljar.attestation.cose",
+        "belljar.attestation.errors",
+        "belljar.attestation.keys",
+        "belljar.attestation.measurement",
+    },
     "libos": {
         "belljar.libos.enclave",
         "belljar.libos.folders",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ FORBIDDEN = frozenset(
     [
         "argparse",
         "asyncio",
+        "cbor2",
+        "cryptography",
         "ast",
         "contextlib",
         "ctypes.util",
@@ -45,11 +48,18 @@ FORBIDDEN = frozenset(
         "yaml",
     ]
 )
-PREPARING = ("belljar.loader.prepare", "belljar.loader.manifest", "belljar.loader.derive", "belljar.fs.measuring")
+PREPARING = (
+    "belljar.attestation",
+    "belljar.loader.bundle",
+    "belljar.loader.prepare",
+    "belljar.loader.manifest",
+    "belljar.loader.derive",
+    "belljar.fs.measuring",
+)
 MOST_STRANGERS = 60  # modules that are not ours; the interpreter brings about 30 of them
 _CODE = """
 import os, sys
-sys.argv = ["belljar", "run", "--", {program!r}]
+sys.argv = ["belljar", "run", *{words!r}]
 from belljar.loader import cli
 keep = os._exit
 def show(code):
@@ -60,13 +70,21 @@ cli.console()
 """
 
 
-@pytest.fixture(scope="module")
-def modules(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+@pytest.fixture(scope="module", params=["command", "signed bundle"])
+def modules(request: pytest.FixtureRequest, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """Every module the supervisor of a warm run has imported when it ends."""
     folder = tmp_path_factory.mktemp("start")
     belljar = Belljar(cache=cache, folder=folder)
-    belljar("run", "--", "/bin/true")
-    code = _CODE.format(program="/bin/true")
+    words = ["--", "/bin/true"]
+    if request.param == "signed bundle":
+        manifest = "belljar: 1\nname: app\nextends: [minimal]\nprograms: [/bin/true]\nargv: [/bin/true]\n"
+        (folder / "app.yaml").write_text(manifest)
+        signer = belljar("keygen").stdout.strip()
+        belljar("build", "app.yaml", "--key", "signer.pem")
+        words = ["--signer", signer, "app.bell"]
+        time.sleep(2.1)  # a younger file is looked at again
+    belljar("run", *words)
+    code = _CODE.format(words=words)
     isolated = [
         sys.executable,
         "-S",

@@ -13,7 +13,7 @@ import pytest
 
 from belljar.fs.errors import SourceError
 from belljar.fs.hashed.beneath import NAME, open_beneath
-from belljar.fs.hashed.measure import _hash
+from belljar.fs.hashed.measure import hash_file
 from belljar.fs.hashed.walk import Selection, walk
 from support.running import PYTHON, Belljar
 from support.users import ORDINARY_ID
@@ -29,7 +29,7 @@ def test_a_folder_swapped_for_a_link_while_measuring_is_not_followed(tmp_path: P
     (tree / "data").rename(tree / "gone")
     (tree / "data").symlink_to(tmp_path / "secret")
     with pytest.raises(SourceError, match="cannot be measured"):
-        _hash(os.fsencode(tree), seen, progress=None)
+        hash_file(os.fsencode(tree), seen.path, progress=None)
     found = {seen.path for seen in walk(os.fsencode(tree), Selection()).seen}
     assert b"data/key" not in found
 

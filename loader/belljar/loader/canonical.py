@@ -1,29 +1,67 @@
 """What of an enclave is measured: the members of the canonical resolved manifest (docs/formats/measurement.md).
 
-In come a resolved manifest and its trees; out come plain values. Sources on the host are not among them: the same
-content in another folder is the same enclave. A member that is added here changes every measurement. Pure.
+In comes everything that was decided; out come plain values. Sources on the host are not among them: the same content in
+another folder is the same enclave. A member that is added here changes every measurement. Pure.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from belljar.attestation.measurement import canonical_bytes
+
+from .manifest.model import HashedMount, HostMount, TmpfsMount
 
 if TYPE_CHECKING:
     from belljar.attestation.measurement import Json
     from belljar.libos.policy import SyscallPolicy
 
-    from .resolve import Resolved
-    from .trees import Tree
+    from .manifest.model import Manifest
 
 
-def canonical_members(
-    resolved: Resolved, trees: tuple[Tree, ...], executable: str, policy: SyscallPolicy
-) -> dict[str, Json]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned:
+    """A hashed mount and the index that pins it.
+
+    Attributes:
+        path: where in the guest.
+        source: folder or file on the host.
+        digest: of its index: 32 bytes.
+        index_path: the file that holds the index.
+    """
+
+    path: str
+    source: str
+    digest: bytes
+    index_path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """An enclave with everything decided: what is measured, and what `prepare.py` makes a spec from.
+
+    Attributes:
+        manifest: with what it extends; its hashed mounts are in `pinned`.
+        pinned: hashed mounts, those of programs too, in the order of their paths.
+        environment: set variables.
+        working_directory: guest path.
+        executable: guest path of the program.
+        policy: digest of the system call policy.
+    """
+
+    manifest: Manifest
+    pinned: tuple[Pinned, ...]
+    environment: dict[str, str]
+    working_directory: str
+    executable: str
+    policy: bytes
+
+
+def canonical_members(decided: Decided) -> dict[str, Json]:
     """Return what is measured."""
-    manifest = resolved.manifest
+    manifest = decided.manifest
     rule = manifest.arguments
     calls = manifest.system_calls
     return {
@@ -31,10 +69,10 @@ def canonical_members(
         "arguments": {"rule": rule} if isinstance(rule, str) else {"pattern": rule.pattern, "rule": "pattern"},
         "environment": {
             "pass": [*sorted(manifest.environment.pass_)],
-            "set": [[name, value] for name, value in sorted(resolved.environment.items())],
+            "set": [[name, value] for name, value in sorted(decided.environment.items())],
         },
         "exec": "any" if manifest.insecure_exec else "none",
-        "executable": executable,
+        "executable": decided.executable,
         "integrity": "continue" if manifest.integrity.insecure_continue else "stop",
         "limits": {
             "cpu_millis": manifest.limits.cpus,
@@ -43,7 +81,7 @@ def canonical_members(
             "processes": manifest.limits.processes,
             "run_time_ms": manifest.limits.run_time,
         },
-        "mounts": _mounts(resolved, trees),
+        "mounts": _mounts(decided),
         "name": manifest.name or "",
         "network": "host" if manifest.network.insecure_host else "none",
         "product_id": manifest.product_id,
@@ -51,7 +89,7 @@ def canonical_members(
         "system_calls": {
             "allow": [*sorted(calls.insecure_allow)],
             "deny": [*sorted(calls.deny)],
-            "policy": f"sha256:{_policy_digest(policy)}",
+            "policy": f"sha256:{decided.policy.hex()}",
         },
         "user": {
             "gid": manifest.user.gid,
@@ -59,28 +97,30 @@ def canonical_members(
             "name": manifest.user.name,
             "uid": manifest.user.uid,
         },
-        "working_directory": resolved.working_directory,
+        "working_directory": decided.working_directory,
     }
 
 
-def _mounts(resolved: Resolved, trees: tuple[Tree, ...]) -> list[Json]:
+def _mounts(decided: Decided) -> list[Json]:
     """Return all mounts, sorted by path."""
     by_path: dict[str, Json] = {}
-    for tree in trees:
-        index = f"sha256:{tree.measured.index.digest.hex()}"
-        by_path[tree.where.path] = {"index": index, "path": tree.where.path, "type": "hashed"}
-    for host in resolved.host:
-        executable = host.insecure_executable
-        by_path[host.path] = {"executable": executable, "path": host.path, "type": "host", "writable": host.writable}
-    for tmpfs in resolved.scratch:
-        executable = tmpfs.insecure_executable
-        by_path[tmpfs.path] = {"executable": executable, "path": tmpfs.path, "size": tmpfs.size, "type": "tmpfs"}
+    for tree in decided.pinned:
+        by_path[tree.path] = {"index": f"sha256:{tree.digest.hex()}", "path": tree.path, "type": "hashed"}
+    for mount in decided.manifest.mounts:
+        if isinstance(mount, HashedMount):
+            continue
+        row: dict[str, Json] = {"executable": mount.insecure_executable, "path": mount.path, "type": mount.type}
+        if isinstance(mount, HostMount):
+            row["writable"] = mount.writable
+        if isinstance(mount, TmpfsMount):
+            row["size"] = mount.size
+        by_path[mount.path] = row
     return [by_path[path] for path in sorted(by_path)]
 
 
-def _policy_digest(policy: SyscallPolicy) -> str:
+def policy_digest(policy: SyscallPolicy) -> bytes:
     """Return a digest over every rule, so that a change of the default policy is a change of the measurement."""
     rows: list[Json] = [
         [section, name, error, [[*numbers] for numbers in compare]] for section, name, error, compare in policy.rows()
     ]
-    return hashlib.sha256(canonical_bytes(rows)).hexdigest()
+    return hashlib.sha256(canonical_bytes(rows)).digest()

@@ -16,10 +16,13 @@ from .version import VERSION
 
 _VERBOSE = Option(name="verbose", short="v", help="say what is measured and how the run ended, on stderr")
 
+_SIGNER = Option(name="signer", value="SIGNER", help="refuse a bundle of anybody else: sha256:… or a key file")
+_OUTPUT = Option(name="output", short="o", value="FILE", help="where to write")
+
 COMMANDS = (
     Command(
         name="run",
-        usage="[OPTIONS] (-- COMMAND… | SCRIPT.py … | MANIFEST.yaml [-- ARGUMENTS…])",
+        usage="[OPTIONS] (-- COMMAND… | SCRIPT.py … | (APP.yaml | APP.bell) [-- ARGUMENTS…])",
         help="run a program in an enclave",
         options=(
             _VERBOSE,
@@ -29,6 +32,7 @@ COMMANDS = (
             Option(name="explain", help="print the derived manifest instead of running"),
             Option(name="dry-run", help="print every step instead of taking it"),
             Option(name="fresh", help="look at every file again, whatever is remembered"),
+            _SIGNER,
         ),
         run="belljar.loader.run",
         greedy=True,
@@ -93,7 +97,7 @@ COMMANDS = (
     ),
     Command(
         name="measure",
-        usage="[OPTIONS] (MANIFEST.yaml | SCRIPT.py | -- COMMAND…)",
+        usage="[OPTIONS] (MANIFEST.yaml | BUNDLE.bell | SCRIPT.py | -- COMMAND…)",
         help="print the measurement, the identity of the enclave",
         options=(
             JSON,
@@ -105,11 +109,54 @@ COMMANDS = (
     ),
     Command(
         name="check",
-        usage="[OPTIONS] MANIFEST.yaml…",
-        help="check manifests: mistakes with their place, risky settings",
-        options=(JSON,),
+        usage="[OPTIONS] (MANIFEST.yaml | BUNDLE.bell)…",
+        help="check manifests for mistakes and risks, bundles for files that changed",
+        options=(
+            JSON,
+            Option(name="against", value="BUNDLE.bell", help="also name what changed since this bundle was built"),
+        ),
         run="belljar.loader.commands.check",
         example="belljar check app.yaml",
+    ),
+    Command(
+        name="build",
+        usage="[OPTIONS] MANIFEST.yaml",
+        help="measure a manifest and write a bundle: one file that runs as this enclave or not at all",
+        options=(_OUTPUT, Option(name="key", value="KEY.pem", help="sign it with this private key"), JSON),
+        run="belljar.loader.commands.bundles.build",
+        example="belljar build app.yaml -o app.bell --key signer.pem",
+    ),
+    Command(
+        name="keygen",
+        usage="[OPTIONS]",
+        help="make a key that signs bundles, and print the signer id it stands for",
+        options=(_OUTPUT, Option(name="algorithm", value="NAME", help="ed25519 (the default), es256 or es384")),
+        run="belljar.loader.commands.bundles.keygen",
+        example="belljar keygen -o signer.pem",
+    ),
+    Command(
+        name="verify",
+        usage="[OPTIONS] BUNDLE.bell",
+        help="say whether a bundle holds, and who signed it",
+        options=(_SIGNER, JSON),
+        run="belljar.loader.commands.bundles.verify",
+        example="belljar verify app.bell --signer signer.pub.pem",
+    ),
+    Command(
+        name="inspect",
+        usage="[OPTIONS] BUNDLE.bell",
+        help="show what is in a bundle",
+        options=(JSON, Option(name="canonical", help="print the canonical manifest, as belljar measure does")),
+        run="belljar.loader.commands.bundles.inspect",
+        example="belljar inspect app.bell",
+    ),
+    Command(
+        name="diff",
+        usage="[OPTIONS] (BUNDLE.bell | MANIFEST.yaml) (BUNDLE.bell | MANIFEST.yaml)",
+        help="say which keys, files and signer make two enclaves differ",
+        options=(JSON,),
+        run="belljar.loader.commands.bundles.diff",
+        example="belljar diff old.bell new.bell",
     ),
     Command(
         name="schema",

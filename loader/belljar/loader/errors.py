@@ -1,7 +1,8 @@
 """What can go wrong in this house, cut by what a caller does about it.
 
-`UsageError`: the command line is wrong. `ManifestError`: a manifest is, at these places. `ProgramNotFound` and
-`ProgramNotExecutable`: the exit codes 127 and 126 that shells know. Anything else is a `LoaderError`.
+`UsageError`: the command line is wrong. `ManifestError`: a manifest is, at these places. `BundleRefused`: a bundle must
+not be believed. `ProgramNotFound` and `ProgramNotExecutable`: the exit codes 127 and 126 that shells know. Anything
+else is a `LoaderError`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ class ProgramNotExecutable(LoaderError):
     """The program was found, but cannot be executed."""
 
     exit_code = 126
+
+
+class BundleRefused(LoaderError):
+    """A bundle is not what was built, not of the expected signer, or not for this belljar."""
 
 
 class Problem:

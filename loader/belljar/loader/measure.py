@@ -13,7 +13,7 @@ from belljar.attestation.measurement import Measurement, NotCanonical, measure
 from belljar.fs.measuring import DigestCache, Progress, measure_tree
 from belljar.libos.policy import SyscallPolicy, UnknownSyscall, check_names, make_policy
 
-from .canonical import canonical_members
+from .canonical import Decided, Pinned, canonical_members, policy_digest
 from .errors import LoaderError, ManifestError, Problem
 from .find import find_program
 from .remembered import cache
@@ -31,7 +31,7 @@ class Measured:
     Attributes:
         resolved: what was decided.
         trees: hashed mounts with their indexes, in the order of their paths.
-        executable: guest path of the program.
+        decided: what is measured.
         policy: which system calls it may make.
         canonical: the bytes that are measured.
         measurement: their digest.
@@ -39,7 +39,7 @@ class Measured:
 
     resolved: Resolved
     trees: tuple[Tree, ...]
-    executable: str
+    decided: Decided
     policy: SyscallPolicy
     canonical: bytes
     measurement: Measurement
@@ -67,18 +67,37 @@ def measure_manifest(
             _known(tree, folder, remembered) or _measure(tree, digests, folder, progress)
             for tree in sorted(resolved.trees, key=_by_path)
         )
-    executable = find_program(resolved, trees)
+    decided = _decided(resolved, trees, policy)
     try:
-        canonical, measurement = measure(canonical_members(resolved, trees, executable, policy))
+        canonical, measurement = measure(canonical_members(decided))
     except NotCanonical as error:
         raise ManifestError([Problem(resolved.parsed.place(), f"cannot be measured: {error}")]) from error
     return Measured(
         resolved=resolved,
         trees=trees,
-        executable=executable,
+        decided=decided,
         policy=policy,
         canonical=canonical,
         measurement=measurement,
+    )
+
+
+def _decided(resolved: Resolved, trees: tuple[Tree, ...], policy: SyscallPolicy) -> Decided:
+    return Decided(
+        manifest=resolved.manifest,
+        pinned=tuple(
+            Pinned(
+                path=tree.where.path,
+                source=tree.where.source,
+                digest=tree.measured.index.digest,
+                index_path=tree.index_path,
+            )
+            for tree in trees
+        ),
+        environment=resolved.environment,
+        working_directory=resolved.working_directory,
+        executable=find_program(resolved, trees),
+        policy=policy_digest(policy),
     )
 
 

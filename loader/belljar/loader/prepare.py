@@ -24,6 +24,7 @@ from belljar.libos.policy import compile_policy, denied_calls
 from .derive.command import derive_manifest
 from .derive.links import trail
 from .derive.needs import searched
+from .manifest import model
 from .manifest.parse import ParsedManifest, parse_file, parse_text
 from .measure import Measured, measure_manifest
 from .remembered import cache, programs
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from belljar.fs.measuring import Progress, Stamp
+    from belljar.libos.policy import SyscallPolicy
 
+    from .canonical import Decided
     from .target import Target
 
 _EVERY_FILE = 1024  # trees up to so many files are compared file by file at every start
@@ -64,7 +67,7 @@ def prepare(target: Target, progress: Progress | None = None, *, fresh: bool = F
     """Make the record of a target and save it.
 
     Args:
-        target: what is to be run.
+        target: what is to be run: a manifest or a command.
         progress: told how far hashing is.
         fresh: look at every file of the programs, too.
 
@@ -84,48 +87,78 @@ def prepare(target: Target, progress: Progress | None = None, *, fresh: bool = F
         key=target.key(),
         prepared_ns=started,
         inputs=tuple(_inputs(measured, target)),
-        spec=_spec(measured),
-        passed=tuple(measured.resolved.manifest.environment.pass_),
-        arguments=_arguments(measured),
-        canonical=_around_argv(measured),
+        spec=_spec(measured.decided, measured.measurement, measured.policy),
+        passed=tuple(measured.decided.manifest.environment.pass_),
+        arguments=_arguments(measured.decided.manifest),
+        canonical=_around_argv(measured.decided.manifest, measured.canonical),
+        signer="",
         notes=_notes(target),
     )
-    cache.prune(folder, started / 1e9)
-    try:
-        cache.store(cache.folders_path(folder, record.key), _all_folders(measured))
-        cache.write_whole(cache.record_path(folder, record.key), encode(record))
-    except OSError:  # full or read-only: this run has its record, the next one makes it again
-        pass
+    _save(folder, record, _all_folders(measured))
     return record
 
 
-def _spec(measured: Measured) -> EnclaveSpec:
-    resolved, manifest = measured.resolved, measured.resolved.manifest
+def prepare_bundle(target: Target) -> Record:
+    """Make the record of a bundle and save it. Files are not looked at: each is verified when it is served.
+
+    Raises:
+        BundleRefused: it is not what was built, cannot be run by this belljar, or has another signer.
+        LoaderError: what it needs is not on this machine; SandboxUnavailable without libseccomp.
+    """
+    from .bundle.launch import open_for_launch
+
+    started = time.time_ns()
+    folder = cache.cache_folder()
+    launch = open_for_launch(target.manifest or "", target.signer, folder)
+    record = Record(
+        key=target.key(),
+        prepared_ns=started,
+        inputs=launch.inputs,
+        spec=_spec(launch.decided, launch.measurement, launch.policy),
+        passed=tuple(launch.decided.manifest.environment.pass_),
+        arguments=_arguments(launch.decided.manifest),
+        canonical=_around_argv(launch.decided.manifest, launch.canonical),
+        signer=launch.signer,
+        notes=(),
+    )
+    _save(folder, record, {})
+    return record
+
+
+def _save(folder: str, record: Record, folders: dict[str, Stamp]) -> None:
+    cache.prune(folder, record.prepared_ns / 1e9)
+    try:
+        cache.store(cache.folders_path(folder, record.key), folders)
+        cache.write_whole(cache.record_path(folder, record.key), encode(record))
+    except OSError:  # full or read-only: this run has its record, the next one makes it again
+        pass
+
+
+def _spec(decided: Decided, measurement: bytes, policy: SyscallPolicy) -> EnclaveSpec:
+    """Return the enclave that was decided: manifests and bundles come to their spec here, from what is measured."""
+    manifest = decided.manifest
     limits = manifest.limits
     return EnclaveSpec(
         name=manifest.name or "",
-        measurement=bytes(measured.measurement),
-        executable=measured.executable,
+        measurement=bytes(measurement),
+        executable=decided.executable,
         argv=tuple(manifest.argv or ()),
-        environment=tuple(sorted(resolved.environment.items())),
-        working_directory=resolved.working_directory,
+        environment=tuple(sorted(decided.environment.items())),
+        working_directory=decided.working_directory,
         user=GuestUser(uid=manifest.user.uid, gid=manifest.user.gid, name=manifest.user.name, home=manifest.user.home),
         hashed=tuple(
-            HashedMount(
-                path=tree.where.path,
-                source=tree.where.source,
-                index_path=tree.index_path,
-                index_digest=tree.measured.index.digest,
-            )
-            for tree in measured.trees
+            HashedMount(path=tree.path, source=tree.source, index_path=tree.index_path, index_digest=tree.digest)
+            for tree in decided.pinned
         ),
         host=tuple(
             HostMount(path=m.path, source=m.source, writable=m.writable, executable=m.insecure_executable)
-            for m in resolved.host
+            for m in manifest.mounts
+            if isinstance(m, model.HostMount)
         ),
         scratch=tuple(
             ScratchMount(path=m.path, size_bytes=m.size, mode=_SCRATCH_MODE, executable=m.insecure_executable)
-            for m in resolved.scratch
+            for m in manifest.mounts
+            if isinstance(m, model.TmpfsMount)
         ),
         limits=Limits(
             memory_bytes=limits.memory,
@@ -134,8 +167,8 @@ def _spec(measured: Measured) -> EnclaveSpec:
             cpu_millis=limits.cpus,
             run_time_ms=limits.run_time,
         ),
-        filters=compile_policy(measured.policy),
-        denied=denied_calls(measured.policy),
+        filters=compile_policy(policy),
+        denied=denied_calls(policy),
         host_network=manifest.network.insecure_host,
         enterable=manifest.insecure_exec,
         stop_on_violation=not manifest.integrity.insecure_continue,
@@ -174,17 +207,17 @@ def _joiner(source: str) -> Callable[[bytes], str]:
     return lambda path: os.path.join(source, os.fsdecode(path)) if path else source
 
 
-def _arguments(measured: Measured) -> tuple[str, str]:
-    rule = measured.resolved.manifest.arguments
+def _arguments(manifest: model.Manifest) -> tuple[str, str]:
+    rule = manifest.arguments
     return (rule, "") if isinstance(rule, str) else ("pattern", rule.pattern)
 
 
-def _around_argv(measured: Measured) -> tuple[bytes, bytes]:
+def _around_argv(manifest: model.Manifest, canonical: bytes) -> tuple[bytes, bytes]:
     """Split the canonical manifest around its argv, so that a derived one can be measured for other arguments."""
     from belljar.attestation.measurement import canonical_bytes
 
-    argv = canonical_bytes([*(measured.resolved.manifest.argv or [])])
-    head, _, tail = measured.canonical.partition(b'"argv":' + argv)
+    argv = canonical_bytes([*(manifest.argv or [])])
+    head, _, tail = canonical.partition(b'"argv":' + argv)
     return head + b'"argv":', tail
 
 

@@ -23,12 +23,12 @@ def note(message: str) -> None:
 
 def _say(line: str) -> None:
     try:
-        sys.stderr.write(_printable(line) + "\n")
+        sys.stderr.write(printable(line) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):  # nobody listens
         pass
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
     """Return a line without control characters: names of files and what guests say may hold them."""
     return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in line)

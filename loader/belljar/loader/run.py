@@ -31,7 +31,7 @@ def main(parsed: Parsed) -> int:
     Raises:
         LoaderError: nothing was run.
     """
-    target = parse_words(parsed.words)
+    target = parse_words(parsed.words, parsed.options.get("signer", ""))
     if parsed.has("explain"):
         from .commands.derived import print_manifest
 
@@ -46,6 +46,8 @@ def main(parsed: Parsed) -> int:
         return 0
     if parsed.has("verbose"):
         report.note(f"measurement sha256:{spec.measurement.hex()}")
+        if record.signer:
+            report.note(f"signer {record.signer}")
     name = parsed.options.get("name")
     if name is not None:
         check_name(name)
@@ -82,7 +84,10 @@ def _run(spec: EnclaveSpec, record: Record, manner: Manner, *, verbose: bool, re
         forget(record)
     else:
         history.save(run.warmup)
-        remember_files(record, run.opened)
+        if (
+            record.key[0] != "bundle"
+        ):  # nothing a bundle serves can change what it is: changed files are found when read
+            remember_files(record, run.opened)
     _report(run, record, verbose=verbose)
     if result is not None:
         from .commands.result import write_result
@@ -97,7 +102,10 @@ def _hint(spec: EnclaveSpec) -> str:
 
 def _report(run: Run, record: Record, *, verbose: bool) -> None:
     outcome = run.outcome
-    hint = "run it again, and it is measured anew: another enclave" if outcome.reason == "integrity" else None
+    anew = "run it again, and it is measured anew: another enclave"
+    if record.key[0] == "bundle":
+        anew = f"belljar check {record.key[1]} names every file that is not as it was built"
+    hint = anew if outcome.reason == "integrity" else None
     for note in outcome.notes:
         report.error(note, hint)
     if outcome.exit_code:

@@ -9,6 +9,7 @@ from belljar.libos.enclave import Value
 from .errors import LoaderError, UsageError
 
 _MANIFESTS = (".yaml", ".yml")
+_BUNDLE = ".bell"
 _SCRIPT = ".py"
 _PASSED = ("TERM", "COLORTERM", "NO_COLOR", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "COLUMNS", "LINES")
 _PASSED_PYTHON = ("PYTHONPATH", "PYTHONHOME", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONHASHSEED", "PYTHONWARNINGS")
@@ -31,16 +32,23 @@ class Target(Value):
     """What is to be run.
 
     Attributes:
-        manifest: absolute path of a manifest file, or None.
+        manifest: absolute path of a manifest file or a bundle, or None.
         command: the command without a manifest; empty otherwise.
         folder: the working directory of the caller.
         extra: arguments that the caller adds to the argv of the manifest.
+        signer: who must have signed the bundle: "sha256:…", the absolute path of a key file, or "" for anybody.
     """
 
     manifest: str | None
     command: tuple[str, ...]
     folder: str
     extra: tuple[str, ...]
+    signer: str = ""
+
+    @property
+    def is_bundle(self) -> bool:
+        """Whether a bundle is to be run: it needs nothing of the caller's surroundings."""
+        return self.manifest is not None and self.manifest.endswith(_BUNDLE)
 
     def key(self) -> tuple[object, ...]:
         """Return what a launch record is kept under.
@@ -48,6 +56,8 @@ class Target(Value):
         Of a command only its program and the files it names are in it: a run fills other arguments in, and measures
         them (`run.py`).
         """
+        if self.is_bundle:
+            return ("bundle", self.manifest, self.signer)
         surroundings = tuple(os.environ.get(name) for name in _DEPENDS_ON)
         if self.manifest is not None:
             return ("manifest", surroundings, self.manifest)
@@ -62,8 +72,12 @@ class Target(Value):
         )
 
 
-def parse_words(words: list[str]) -> Target:
+def parse_words(words: list[str], signer: str = "") -> Target:
     """Return what the words of a command line ask for: `-- COMMAND…`, `SCRIPT.py …` or `MANIFEST.yaml [--] …`.
+
+    Args:
+        words: of the command line; a bundle stands where a manifest may.
+        signer: value of --signer, which only a bundle can meet.
 
     Raises:
         UsageError: there is nothing to run.
@@ -72,16 +86,22 @@ def parse_words(words: list[str]) -> Target:
         folder = os.getcwd()
     except OSError as error:
         raise LoaderError(f"the working directory cannot be used: {error.strerror}") from error
+    if signer and not (words and words[0].endswith(_BUNDLE)):
+        raise UsageError("--signer asks who signed a bundle", hint="expected a bundle: belljar run --signer … app.bell")
     if words[:1] == ["--"] and len(words) > 1:
         return Target(manifest=None, command=tuple(words[1:]), folder=folder, extra=())
     if not words or words == ["--"]:
         hint = "belljar run -- python3 app.py, belljar run app.py, or belljar run app.yaml"
         raise UsageError("nothing to run", hint=hint)
     first, rest = words[0], words[1:]
-    if first.endswith(_MANIFESTS):
+    if first.endswith((*_MANIFESTS, _BUNDLE)):
         path = os.path.normpath(os.path.join(folder, first))
         extra = rest[1:] if rest[:1] == ["--"] else rest
-        return Target(manifest=path, command=(), folder=folder, extra=tuple(extra))
+        if any(word.partition("=")[0] == "--signer" for word in rest[:1]):  # the program would get it, and nobody check
+            raise UsageError("--signer stands behind the bundle", hint=f"belljar run --signer … {first}")
+        if signer and not signer.startswith("sha256:"):
+            signer = os.path.normpath(os.path.join(folder, signer))
+        return Target(manifest=path, command=(), folder=folder, extra=tuple(extra), signer=signer)
     if first.endswith(_SCRIPT):
         if not os.path.isfile(os.path.join(folder, first)):
             raise UsageError(f"{first}: no such script")
@@ -90,9 +110,9 @@ def parse_words(words: list[str]) -> Target:
     hint = (
         "to run a command, put -- before it: belljar run -- COMMAND…"
         if runs
-        else "expected APP.yaml, SCRIPT.py or -- COMMAND…"
+        else "expected APP.yaml, APP.bell, SCRIPT.py or -- COMMAND…"
     )
-    raise UsageError(f"{first}: neither a manifest nor a Python script", hint=hint)
+    raise UsageError(f"{first}: neither a manifest, a bundle nor a Python script", hint=hint)
 
 
 def _interpreter() -> str:

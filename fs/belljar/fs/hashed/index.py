@@ -159,6 +159,13 @@ class Index:
             raise IndexRefused(f"chunk {number} is outside of the index")
         return self._body(self._digests_at + number * 32, 32)
 
+    def chunk_digests(self, record: Record) -> bytes:
+        """Return the SHA-256 of every chunk of a file, one after the other."""
+        count = -(-record[4] // layout.CHUNK_BYTES)
+        if record[5] + count > self._chunks:
+            raise IndexRefused(f"chunks {record[5]} to {record[5] + count} are outside of the index")
+        return self._body(self._digests_at + record[5] * 32, count * 32) if count else b""
+
     def times(self, number: int) -> tuple[int, int, int]:
         """Return (mtime in ns, inode entry, nlink) of an entry: pinned for the run, but not measured."""
         at = self._times_at + number * layout.TIME.size

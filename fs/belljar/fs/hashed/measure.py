@@ -72,7 +72,7 @@ def measure_tree(
     if progress is not None:
         progress.expect(sum(seen.stamp[2] for seen in unknown))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        fresh = pool.map(partial(_hash, source, progress=progress), unknown)
+        fresh = pool.map(partial(hash_file, source, progress=progress), [seen.path for seen in unknown])
         for seen, (final, digests) in zip(unknown, fresh, strict=True):
             known[seen.path] = (final, digests)
             cache.store(final, digests)
@@ -116,12 +116,16 @@ def _found(seen: Seen, known: dict[bytes, tuple[Stamp, bytes]]) -> Found:
     )
 
 
-def _hash(source: bytes, seen: Seen, *, progress: Progress | None) -> tuple[Stamp, bytes]:
-    """Return the stamp and the chunk digests of a file that held still while it was read."""
-    path = os.path.join(source, seen.path) if seen.path else source
+def hash_file(source: bytes, below: bytes, *, progress: Progress | None) -> tuple[Stamp, bytes]:
+    """Return the stamp and the chunk digests of a file that held still while it was read.
+
+    Raises:
+        SourceError: it cannot be read, or does not hold still.
+    """
+    path = os.path.join(source, below) if below else source
     for _ in range(_ATTEMPTS):
         try:
-            result = _hash_once(source, seen.path, progress)
+            result = _hash_once(source, below, progress)
         except OSError as error:
             raise unreadable(path, error, listed=True) from error
         if result is not None:

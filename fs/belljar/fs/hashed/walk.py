@@ -109,6 +109,16 @@ class _Filter:
         return self._include is None or self._include.match_file(shown)
 
 
+def selects(selection: Selection, path: bytes) -> bool:
+    """Say whether a file at `path` below the source would belong to the tree, whether it is there or not."""
+    if selection.exact is not None:
+        return path in selection.exact
+    wanted = _Filter(selection)
+    folders = path.split(b"/")[:-1]
+    above = [b"/".join(folders[: count + 1]) for count in range(len(folders))]
+    return wanted.takes(path, directory=False) and not any(map(wanted.prunes, above))
+
+
 def _walk_directory(found: Walk, source: bytes, root: int, wanted: _Filter) -> None:
     directories: dict[bytes, Seen] = {}
     needed: set[bytes] = set()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def print_manifest(target: Target) -> int:
     """Print the derived manifest on stdout, and what its programs bring with them as comments."""
+    if target.is_bundle:
+        raise UsageError(f"{target.manifest} is a bundle: its manifest is shown by belljar inspect")
     if target.manifest is not None:
         raise UsageError(f"{target.manifest} is a manifest already: --explain derives one for a command")
     text = derive_manifest(target.command, target.folder)

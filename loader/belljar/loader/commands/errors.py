@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from belljar.attestation.errors import AttestationError
 from belljar.fs.measuring import FsError
 from belljar.libos.policy import LibosError
 from belljar.loader.errors import LoaderError
@@ -19,7 +20,7 @@ def loader_errors() -> Generator[None]:
     """Raise errors of the kernel, the file systems and the sandbox as `LoaderError`, message and hint kept."""
     try:
         yield
-    except (FsError, LibosError) as error:
+    except (FsError, LibosError, AttestationError) as error:
         raise LoaderError(str(error), hint=error.hint) from error
     except BrokenPipeError:
         raise

@@ -104,7 +104,7 @@ def _looks_random(value: str) -> bool:
 
 
 def _program(parsed: ParsedManifest, measured: Measured) -> Iterator[Finding]:
-    message = unmeasured(measured.resolved, measured.trees, measured.executable)
+    message = unmeasured(measured.resolved, measured.trees, measured.decided.executable)
     if message:
         yield Finding(level=WARNING, place=parsed.place("argv"), message=message)
 

@@ -1,4 +1,4 @@
-"""Prepare a run in a process of its own, with a progress bar: `python -m …processes.preparing FD HOW WORDS…`.
+"""Prepare a run in a process of its own, with a progress bar: `python -m … FD HOW SIGNER WORDS…`.
 
 The caller's side (`prepare_elsewhere`) is hot; the other side imports whatever it needs. What it makes comes back
 through a pipe, so it works where no cache can be written; what it has to say goes to stderr.
@@ -24,7 +24,16 @@ def prepare_elsewhere(target: Target, *, fresh: bool) -> tuple[bytes, int]:
     os.set_inheritable(writer, True)
     words = [target.manifest] if target.manifest is not None else ["--", *target.command]
     # -P: the folder we stand in must not be able to bring modules of its own.
-    command = [sys.executable, "-P", "-m", __spec__.name, str(writer), _FRESH if fresh else _USUAL, *words]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        __spec__.name,
+        str(writer),
+        _FRESH if fresh else _USUAL,
+        target.signer,
+        *words,
+    ]
     quiet = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, 2, 1)]
     try:
         pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=quiet)
@@ -44,14 +53,16 @@ def main(words: list[str]) -> int:
     from belljar.loader.commands.errors import loader_errors
     from belljar.loader.commands.progress import hashing_progress
     from belljar.loader.errors import LoaderError
-    from belljar.loader.prepare import prepare
+    from belljar.loader.prepare import prepare, prepare_bundle
     from belljar.loader.remembered.record import encode
     from belljar.loader.target import parse_words
 
     end_with_parent()
     try:
         with loader_errors(), hashing_progress() as progress:
-            record = prepare(parse_words(words[2:]), progress, fresh=words[1] == _FRESH)
+            target = parse_words(words[3:], words[2])
+            fresh = words[1] == _FRESH
+            record = prepare_bundle(target) if target.is_bundle else prepare(target, progress, fresh=fresh)
     except LoaderError as error:
         report.error(str(error), error.hint)
         return error.exit_code

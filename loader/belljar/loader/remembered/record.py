@@ -15,7 +15,7 @@ from belljar.loader.version import VERSION
 
 from . import cache
 
-FORMAT = f"{VERSION} record 3"  # another version may resolve, plan or measure in another way
+FORMAT = f"{VERSION} record 4"  # another version may resolve, plan or measure in another way
 RACY_NS = 2_000_000_000  # as belljar.fs.measuring: younger stamps do not prove that nothing changed
 MAX_INPUTS = 20_000  # looking at more would cost more than it saves
 
@@ -39,6 +39,7 @@ class Record(Value):
         passed: names of environment variables that come from the caller.
         arguments: "none", "any" or a regular expression for what a caller adds.
         canonical: canonical manifest before and after its argv; together with it they are what is measured.
+        signer: who signed the bundle, as "sha256:…"; empty for what nobody signed.
         notes: what to tell a person when the run fails.
     """
 
@@ -49,6 +50,7 @@ class Record(Value):
     passed: tuple[str, ...]
     arguments: tuple[str, str]
     canonical: tuple[bytes, bytes]
+    signer: str
     notes: tuple[str, ...]
 
 
