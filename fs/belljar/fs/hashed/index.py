@@ -162,7 +162,7 @@ class Index:
     def chunk_digests(self, record: Record) -> bytes:
         """Return the SHA-256 of every chunk of a file, one after the other."""
         count = -(-record[4] // layout.CHUNK_BYTES)
-        if record[5] + count > self._chunks:
+        if record[5] + count > self.chunks:
             raise IndexRefused(f"chunks {record[5]} to {record[5] + count} are outside of the index")
         return self._body(self._digests_at + record[5] * 32, count * 32) if count else b""
 
