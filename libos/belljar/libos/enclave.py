@@ -112,12 +112,19 @@ def run_enclave(spec: EnclaveSpec, warmup: Warmup = _COLD, manner: Manner = _PLA
         ProgramNotStarted: the program could not be executed.
     """
     from .limits.cgroups import CPU, Cgroups
+    from .limits.warden import Warden
     from .supervisor.lifetime import Lifetime
+    from .supervisor.streams import open_standard_descriptors
 
-    cgroups = Cgroups()
-    cgroups.create(f"{os.getpid()}", spec.limits)
-    cpu_millis = spec.limits.cpu_millis
-    by_affinity = -(-cpu_millis // 1000) if cpu_millis is not None and CPU not in cgroups.enforced else None
-    plan = plan_here(spec, warmup, manner, cpus_by_affinity=by_affinity)
-    terminal = None if manner.keeps_output or not terminals() else CallerTerminal(terminals())
-    return Lifetime(spec, plan, warmup, manner=manner, cgroups=cgroups, terminal=terminal).run()
+    open_standard_descriptors()
+    warden = Warden()
+    try:
+        cgroups = Cgroups(warden.tell_group)
+        cgroups.create(f"{os.getpid()}", spec.limits)
+        cpu_millis = spec.limits.cpu_millis
+        by_affinity = -(-cpu_millis // 1000) if cpu_millis is not None and CPU not in cgroups.enforced else None
+        plan = plan_here(spec, warmup, manner, cpus_by_affinity=by_affinity)
+        terminal = None if manner.keeps_output or not terminals() else CallerTerminal(terminals())
+        return Lifetime(spec, plan, warmup, manner=manner, cgroups=cgroups, terminal=terminal).run(warden)
+    finally:
+        warden.close()

@@ -34,12 +34,16 @@ def test_limits_are_set_and_directories_removed(groups: Cgroups, tmp_path: Path)
         assert groups.memory_kills() == 0
         assert groups.memory_used() is not None
     finally:
-        run = os.open(tmp_path, os.O_RDONLY)
-        warden = Warden(groups.directories, run, str(tmp_path))
-        os.close(run)
+        warden = Warden()
+        for directory in groups.directories:
+            warden.tell_group(directory)
+        (tmp_path / "run").mkdir()
+        warden.tell_run(str(tmp_path / "run"))
+        warden.tell_run(str(tmp_path / "never made"))
         warden.close()
         warden.close()
     assert not any(os.path.exists(directory) for directory in groups.directories)
+    assert not any(tmp_path.iterdir())
 
 
 def test_no_limit_no_group() -> None:

@@ -30,12 +30,16 @@ _V2 = ""  # the unified hierarchy has no name in /proc/self/cgroup
 class Cgroups:
     """The cgroups of one enclave.
 
+    Args:
+        tell: told of every directory before it is made.
+
     Attributes:
         enforced: controllers whose limit the kernel enforces: "memory", "cpu".
         directories: what has to be removed in the end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
+        self._tell = tell
         self.enforced: set[str] = set()
         self.directories: list[str] = []
         self._memory_usage: str | None = None
@@ -72,6 +76,8 @@ class Cgroups:
         try:
             if directory not in self.directories:
                 sweep(parent)
+                if self._tell is not None:
+                    self._tell(directory)
                 os.mkdir(directory)
                 self.directories.append(directory)
             for file, text in settings(controller, value):

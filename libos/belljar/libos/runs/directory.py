@@ -17,6 +17,10 @@ from errno import EEXIST, ENOTEMPTY
 from belljar.libos.errors import NameTaken, SandboxUnavailable
 from belljar.libos.folders import private_folder
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 CONTROL = "control"
 ENDED = "ended"
 OUTPUT = "output"
@@ -54,26 +58,28 @@ class RunDirectory:
         listener: the socket that answers, not blocking.
     """
 
-    def __init__(self, folder: str, wanted: str, *, exact: bool) -> None:
+    def __init__(self, folder: str, wanted: str, *, exact: bool, tell: Callable[[str], None]) -> None:
         """Claim a name.
 
         Args:
             folder: what `runs_folder` returned.
             wanted: the name; a number is added if it is taken.
             exact: refuse instead.
+            tell: told of every path before something is there.
 
         Raises:
             NameTaken: an enclave of that name is running.
             SandboxUnavailable: the directory cannot be made.
         """
         fresh = os.path.join(folder, f"{_NEW}{os.getpid()}")
+        tell(fresh)
         try:
             os.mkdir(fresh, 0o700)
             self.descriptor = os.open(fresh, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self.listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK)
             self.listener.bind(_socket_path(self.descriptor))
             self.listener.listen(_BACKLOG)
-            self.name = _claim(folder, fresh, wanted, exact=exact)
+            self.name = _claim(folder, fresh, wanted, exact=exact, tell=tell)
         except NameTaken:
             _empty(self.descriptor)
             os.rmdir(fresh)
@@ -101,9 +107,10 @@ class RunDirectory:
         os.close(self.descriptor)
 
 
-def _claim(folder: str, fresh: str, wanted: str, *, exact: bool) -> str:
+def _claim(folder: str, fresh: str, wanted: str, *, exact: bool, tell: Callable[[str], None]) -> str:
     name, number = wanted, 1
     while True:
+        tell(os.path.join(folder, name))
         try:
             os.rename(fresh, os.path.join(folder, name))
         except OSError as error:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import resource
 
-from belljar.libos.limits.warden import Warden
 from belljar.libos.outcome import Run
 from belljar.libos.runs.directory import RunDirectory, runs_folder
 
 from .launch import fork_guest, start
 from .output import Output
-from .streams import give_pipes_to, let_go, open_standard_descriptors
+from .streams import give_pipes_to, let_go
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from belljar.fs.serving import Warmup
     from belljar.libos.limits.cgroups import Cgroups
+    from belljar.libos.limits.warden import Warden
     from belljar.libos.manner import Manner
     from belljar.libos.plan.build import Plan
     from belljar.libos.spec import EnclaveSpec
@@ -50,9 +50,8 @@ class Lifetime:
         self._cgroups = cgroups
         self._terminal = terminal
 
-    def run(self) -> Run:
-        """Run to the end; raises what `run_enclave` raises."""
-        open_standard_descriptors()
+    def run(self, warden: Warden) -> Run:
+        """Run to the end; raises what `run_enclave` raises. The warden is told of the directory of the run."""
         output = Output() if self._manner.keeps_output else None
         streams = (0, 1, 2) if output is None else (0, output.writer, output.writer)
         try:
@@ -60,30 +59,29 @@ class Lifetime:
                 give_pipes_to(streams, self._plan.ids.uids[-1][1], self._plan.ids.gids[-1][1])
             guest = fork_guest(self._spec, self._plan, self._terminal, streams)
             try:
-                return self._in_directory(guest, output)
+                return self._in_directory(guest, output, warden)
             finally:
                 guest.end()
         finally:
             if self._terminal is not None:
                 self._terminal.restore()
 
-    def _in_directory(self, guest: Guest, output: Output | None) -> Run:
-        """Give the run its name, and a warden that cleans up should we be killed."""
-        directory = RunDirectory(runs_folder(), self._manner.name or self._spec.name, exact=bool(self._manner.name))
+    def _in_directory(self, guest: Guest, output: Output | None, warden: Warden) -> Run:
+        """Give the run its name and its directory."""
+        manner = self._manner
+        directory = RunDirectory(
+            runs_folder(), manner.name or self._spec.name, exact=manner.name is not None, tell=warden.tell_run
+        )
         try:
-            warden = Warden(self._cgroups.directories, directory.descriptor, directory.path)
-            try:
-                if output is None:
-                    let_go(0, 1)
-                else:
-                    output.keep_in(directory.descriptor)
-                return self._supervise(guest, directory)
-            finally:
-                guest.end()  # its cgroups cannot be removed before
-                if output is not None:
-                    output.finish()
-                warden.close()
+            if output is None:
+                let_go(0, 1)
+            else:
+                output.keep_in(directory.descriptor)
+            return self._supervise(guest, directory)
         finally:
+            guest.end()
+            if output is not None:
+                output.finish()
             directory.close()
 
     def _supervise(self, guest: Guest, directory: RunDirectory) -> Run:
