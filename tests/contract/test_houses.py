@@ -14,7 +14,7 @@ from support.source import HOUSES, ROOT, house_of, imported, in_checkout, module
 DOORS = {
     "fs": {"belljar.fs.measuring", "belljar.fs.serving", "belljar.fs.errors"},
     "attestation": {"belljar.attestation.measurement"},
-    "libos": {"belljar.libos.enclave", "belljar.libos.policy", "belljar.libos.probing"},
+    "libos": {"belljar.libos.enclave", "belljar.libos.policy", "belljar.libos.probing", "belljar.libos.examining"},
     "loader": set[str](),
 }
 """What the other houses may import of each; everything else is behind its walls."""

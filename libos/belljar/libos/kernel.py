@@ -54,6 +54,8 @@ LAST_KNOWN_CAPABILITY = 63
 
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_TSYNC = 1
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
+SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 32
 
 LANDLOCK_CREATE_RULESET_VERSION = 1
 LANDLOCK_RULE_PATH_BENEATH = 1
@@ -236,11 +238,14 @@ class _SockFprog(ctypes.Structure):
 _BPF_INSTRUCTION_BYTES = 8
 
 
-def seccomp_filter(program: bytes) -> None:
-    """Load a BPF program (`struct sock_filter` array) for every thread of this process (seccomp(2))."""
+def seccomp_filter(program: bytes, flags: int = SECCOMP_FILTER_FLAG_TSYNC) -> int:
+    """Load a BPF program (`struct sock_filter` array), by default for every thread of this process (seccomp(2)).
+
+    Returns a descriptor if `flags` ask for a listener.
+    """
     filter_ = _SockFprog(len(program) // _BPF_INSTRUCTION_BYTES, program)
-    _syscall(
-        _native["seccomp"], _long(SECCOMP_SET_MODE_FILTER), _long(SECCOMP_FILTER_FLAG_TSYNC),
+    return _syscall(
+        _native["seccomp"], _long(SECCOMP_SET_MODE_FILTER), _long(flags),
         ctypes.cast(ctypes.byref(filter_), ctypes.c_void_p),
     )  # fmt: skip
 
@@ -248,9 +253,14 @@ def seccomp_filter(program: bytes) -> None:
 def landlock_abi() -> int:
     """Return the version of Landlock this kernel offers, 0 for none (landlock_create_ruleset(2))."""
     try:
-        return _syscall(_NR_LANDLOCK_CREATE_RULESET, None, _long(0), _long(LANDLOCK_CREATE_RULESET_VERSION))
+        return landlock_version()
     except OSError:
         return 0
+
+
+def landlock_version() -> int:
+    """Return the version of Landlock; ENOSYS says that it was not built, EOPNOTSUPP that it is switched off."""
+    return _syscall(_NR_LANDLOCK_CREATE_RULESET, None, _long(0), _long(LANDLOCK_CREATE_RULESET_VERSION))
 
 
 class _LandlockRulesetAttr(ctypes.Structure):
