@@ -52,6 +52,14 @@ COMMANDS = (
         example="belljar check app.yaml",
     ),
     Command(
+        name="doctor",
+        usage="[OPTIONS]",
+        help="say what this machine offers, what it lacks, what that costs, and the remedy",
+        options=(JSON,),
+        run="belljar.loader.commands.doctor",
+        example="belljar doctor",
+    ),
+    Command(
         name="schema",
         usage="",
         help="print the JSON Schema of manifests, for editors",
