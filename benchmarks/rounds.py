@@ -72,8 +72,9 @@ def _short(value: float) -> str:
 
 def whole_process_ms(peer: Peer, *words: str) -> float:
     """Return how long a command takes from start to end, in milliseconds."""
+    command = peer.command(*words)
     started = time.perf_counter()
-    subprocess.run(peer.command(*words), check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     return (time.perf_counter() - started) * 1000
 
 
