@@ -67,6 +67,8 @@ class Table:
 
 
 def _short(value: float) -> str:
+    if value < 0.1:
+        return f"{value:.3g}"
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 

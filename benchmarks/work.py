@@ -14,13 +14,14 @@ from .rounds import Numbers, Table
 
 PYPERFORMANCE = "pyperformance==1.14.0"
 SAMPLES = (
-    ("nbody", "bm_nbody", 1, ()),
-    ("json_loads", "bm_json_loads", 5000, ()),
-    ("regex_compile", "bm_regex_compile", 1, ()),
-    ("pickle", "bm_pickle", 500, ("pickle",)),
-    ("asyncio_tcp", "bm_asyncio_tcp", 1, ()),
+    ("nbody", "bm_nbody", 1, 3, ()),
+    ("json_loads", "bm_json_loads", 250, 3, ()),
+    ("regex_compile", "bm_regex_compile", 1, 3, ()),
+    ("pickle", "bm_pickle", 500, 3, ("pickle",)),
+    ("asyncio_tcp", "bm_asyncio_tcp", 1, 1, ()),
 )
-"""Figure, folder of pyperformance's benchmark, how often it is repeated inside of one value, and its arguments."""
+"""Figure, folder of pyperformance's benchmark, how often it is repeated inside of one value, how many values,
+and its arguments."""
 
 
 def cpu(bench: Bench) -> list[Table]:
@@ -37,10 +38,10 @@ def cpu(bench: Bench) -> list[Table]:
             bench.note(f"pyperformance left out: pip cannot install it: {error.stderr.strip()[-200:]}")
             return [table]
         place = next(Path(folder).glob("lib/python3*/site-packages/pyperformance/data-files/benchmarks"))
-        for figure, name, loops, arguments in SAMPLES:
+        for figure, name, loops, values, arguments in SAMPLES:
             words = (str(python), str(place / name / "run_benchmark.py"), "--worker", "--pipe=1", f"--loops={loops}")
-            words = (*words, "--warmups=1", "--values=3", *arguments)
-            bench.told(samples, words, partial(_sample, figure), rounds=bench.few(4), only=figure)
+            words = (*words, "--warmups=0", f"--values={values}", *arguments)
+            bench.told(samples, words, partial(_sample, figure), rounds=bench.few(6), only=figure)
     return [table, samples]
 
 
