@@ -8,36 +8,89 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from .peers import PYTHON, Peer, belljar, sandboxes
-from .suites import SUITES, Bench
+from .bench import Bench
+from .crowd import density
+from .peers import LAUNCHES, PYTHON, Peer, belljar, launched, sandboxes
+from .rounds import Table
+from .suites import cold_start, hashed_read, imports, many_files, memory, spawn, syscalls, warm_start
+from .work import cpu, loopback
+
+SUITES: dict[str, Callable[[Bench], list[Table]]] = {
+    "warm-start": warm_start,
+    "cold-start": cold_start,
+    "imports": imports,
+    "syscalls": syscalls,
+    "spawn": spawn,
+    "cpu": cpu,
+    "loopback": loopback,
+    "hashed-read": hashed_read,
+    "many-files": many_files,
+    "memory": memory,
+    "density": density,
+}
 
 
 def main() -> int:
     """Run benchmarks."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(SUITES)} (default: all)")
-    parser.add_argument("--rounds", type=int, default=20, help="how often each is measured (default: 20)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every value, too")
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     unknown = set(arguments.names) - set(SUITES)
     if unknown:
-        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; expected {', '.join(SUITES)}")
+        _parser().error(f"no such benchmark: {', '.join(sorted(unknown))}; expected {', '.join(SUITES)}")
     results: dict[str, object] = {"machine": _machine()}
     print(f"{_machine()}\n", flush=True)
-    with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as folder, belljar() as ours:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as folder,
+        tempfile.TemporaryDirectory(prefix="bench-bundles-") as bundles,
+        belljar(arguments.belljar, arguments.cache) as script,
+    ):
         os.chdir(folder)
-        bench = Bench([Peer("native", ()), ours, *sandboxes()], arguments.rounds, Path(folder))
-        for name in arguments.names or SUITES:
-            tables = SUITES[name](bench)
-            results[name] = [table.as_json() for table in tables]
-            for table in tables:
-                print(table.text(), flush=True)
-        os.chdir("/")
+        try:
+            bench, left_out = _bench(arguments, Path(folder), Path(bundles), script)
+            results["left out"] = left_out
+            print("".join(f"{reason}\n" for reason in left_out), flush=True)
+            for name in arguments.names or SUITES:
+                tables = SUITES[name](bench)
+                results[name] = [table.as_json() for table in tables]
+                for table in tables:
+                    print(table.text(), flush=True)
+        finally:
+            os.chdir("/")
+    results["notes"] = bench.notes
+    print("".join(f"Note: {note}\n" for note in bench.notes), end="")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(SUITES)} (default: all)")
+    parser.add_argument("--rounds", type=int, default=20, help="how often each is measured (default: 20)")
+    parser.add_argument("--enclaves", type=int, default=100, help="how many at once, for density (default: 100)")
+    parser.add_argument(
+        "--small", action="store_true", help="small sizes, to see whether it runs; figures mean nothing"
+    )
+    parser.add_argument(
+        "--belljar", type=Path, metavar="SCRIPT", help="an installed one (default: a wheel of this checkout)"
+    )
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep belljar's cache there (default: a new one)")
+    parser.add_argument("--beside", metavar="PEER,…", help="which other sandboxes (default: all that work here)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every value, too")
+    return parser
+
+
+def _bench(arguments: argparse.Namespace, folder: Path, bundles: Path, script: Path) -> tuple[Bench, list[str]]:
+    others, left_out = sandboxes(bundles)
+    if arguments.beside is not None:
+        others = [peer for peer in others if peer.name in arguments.beside.split(",")]
+    bench = Bench(
+        [Peer("native", ()), launched(script, LAUNCHES[0]), *others], script, folder,
+        rounds=arguments.rounds, enclaves=arguments.enclaves, small=arguments.small,
+    )  # fmt: skip
+    return bench, left_out
 
 
 def _machine() -> str:

@@ -67,13 +67,16 @@ class Table:
 
 
 def _short(value: float) -> str:
+    if value < 0.1:
+        return f"{value:.3g}"
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def whole_process_ms(peer: Peer, *words: str) -> float:
     """Return how long a command takes from start to end, in milliseconds."""
+    command = peer.command(*words)
     started = time.perf_counter()
-    subprocess.run(peer.command(*words), check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     return (time.perf_counter() - started) * 1000
 
 

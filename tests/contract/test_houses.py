@@ -21,6 +21,7 @@ DOORS = {
     },
     "libos": {
         "belljar.libos.enclave",
+        "belljar.libos.examining",
         "belljar.libos.folders",
         "belljar.libos.lifecycle",
         "belljar.libos.policy",

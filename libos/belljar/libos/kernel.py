@@ -244,11 +244,6 @@ def setns(descriptor: int) -> None:
     _check(_libc.setns(ctypes.c_int(descriptor), ctypes.c_int(0)))
 
 
-def seccomp_filter(program: bytes) -> None:
-    """Load a BPF program (`struct sock_filter` array) for every thread of this process (seccomp(2))."""
-    _seccomp(program, SECCOMP_FILTER_FLAG_TSYNC)
-
-
 def seccomp_listener(program: bytes) -> int:
     """Load a BPF program for this thread, and return the descriptor that tells of calls it hands over (seccomp(2)).
 
@@ -256,14 +251,18 @@ def seccomp_listener(program: bytes) -> int:
     program would see EINTR.
     """
     try:
-        return _seccomp(program, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+        return seccomp_filter(program, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
     except OSError as error:
         if error.errno != EINVAL:
             raise
-        return _seccomp(program, SECCOMP_FILTER_FLAG_NEW_LISTENER)
+        return seccomp_filter(program, SECCOMP_FILTER_FLAG_NEW_LISTENER)
 
 
-def _seccomp(program: bytes, flags: int) -> int:
+def seccomp_filter(program: bytes, flags: int = SECCOMP_FILTER_FLAG_TSYNC) -> int:
+    """Load a BPF program (`struct sock_filter` array), by default for every thread of this process (seccomp(2)).
+
+    Returns a descriptor if `flags` ask for a listener.
+    """
     filter_ = _SockFprog(len(program) // _BPF_INSTRUCTION_BYTES, program)
     return _syscall(
         _native["seccomp"], _long(SECCOMP_SET_MODE_FILTER), _long(flags),
@@ -274,9 +273,14 @@ def _seccomp(program: bytes, flags: int) -> int:
 def landlock_abi() -> int:
     """Return the version of Landlock this kernel offers, 0 for none (landlock_create_ruleset(2))."""
     try:
-        return _syscall(_NR_LANDLOCK_CREATE_RULESET, None, _long(0), _long(LANDLOCK_CREATE_RULESET_VERSION))
+        return landlock_version()
     except OSError:
         return 0
+
+
+def landlock_version() -> int:
+    """Return the version of Landlock; ENOSYS says that it was not built, EOPNOTSUPP that it is switched off."""
+    return _syscall(_NR_LANDLOCK_CREATE_RULESET, None, _long(0), _long(LANDLOCK_CREATE_RULESET_VERSION))
 
 
 class _LandlockRulesetAttr(ctypes.Structure):

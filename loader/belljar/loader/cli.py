@@ -159,6 +159,14 @@ COMMANDS = (
         example="belljar diff old.bell new.bell",
     ),
     Command(
+        name="doctor",
+        usage="[OPTIONS]",
+        help="say what this machine offers, what it lacks, what that costs, and the remedy",
+        options=(JSON,),
+        run="belljar.loader.commands.doctor",
+        example="belljar doctor",
+    ),
+    Command(
         name="schema",
         usage="",
         help="print the JSON Schema of manifests, for editors",

@@ -103,4 +103,4 @@ def test_hierarchies_are_found(
 ) -> None:
     texts = {"/proc/self/mountinfo": mounts, "/proc/self/cgroup": own}
     monkeypatch.setattr(cgroups, "read_text", lambda path: texts[path])
-    assert cgroups._hierarchies() == expected
+    assert cgroups.hierarchies() == expected

@@ -53,15 +53,15 @@ class Cgroups:
             limits: what to enforce; limits that are None need no cgroup.
         """
         wanted = {MEMORY: limits.memory_bytes, CPU: limits.cpu_millis}
-        hierarchies = None
+        found = None
         for controller, value in wanted.items():
             if value is None:
                 continue
-            hierarchies = hierarchies or _hierarchies()
-            if controller in hierarchies:
-                self._try(_v1_settings, hierarchies[controller], name, controller, value)
-            elif _V2 in hierarchies:
-                self._try_v2(hierarchies[_V2], name, controller, value)
+            found = found or hierarchies()
+            if controller in found:
+                self._try(_v1_settings, found[controller], name, controller, value)
+            elif _V2 in found:
+                self._try_v2(found[_V2], name, controller, value)
 
     def _try_v2(self, own: str, name: str, controller: str, value: int) -> None:
         """Try our own group, then the one above: a group with processes may not hand controllers down."""
@@ -164,7 +164,7 @@ def _hands_down(parent: str, controller: str) -> bool:
     return True
 
 
-def _hierarchies() -> dict[str, str]:
+def hierarchies() -> dict[str, str]:
     """Return controller -> directory of our own group; the unified hierarchy has the name ""."""
     own: dict[str, str] = {}
     for line in read_text("/proc/self/cgroup").splitlines():

@@ -1,8 +1,9 @@
 """A process that outlives the supervisor for a moment, to remove what the kernel does not release by itself.
 
-Processes, mounts and namespaces of an enclave end with its init, descriptors with the supervisor; the directories of its
-run and of its cgroups stay. The warden is told of each before it is made, waits until the supervisor is gone, however it
-went, and removes them. Killed itself, it leaves that to whoever looks next (`runs.directory.names`, `cgroups.sweep`).
+Processes, mounts and namespaces of an enclave end with its init, descriptors with the supervisor; the directories of
+its run and of its cgroups stay. The warden is told of each before it is made, waits until the supervisor is gone,
+however it went, and removes them. Killed itself, it leaves that to whoever looks next (`runs.directory.names`,
+`cgroups.sweep`).
 """
 
 from __future__ import annotations
@@ -71,5 +72,5 @@ def _watch(lifeline: int) -> None:
             remove_dead(os.fsdecode(path[1:]))
     groups = [os.fsdecode(path[1:]) for path in reversed(paths) if path.startswith(_GROUP)]
     deadline = time.monotonic() + _PATIENCE_S
-    while not all([remove(group) for group in groups]) and time.monotonic() < deadline:
+    while (groups := [group for group in groups if not remove(group)]) and time.monotonic() < deadline:
         time.sleep(_PAUSE_S)

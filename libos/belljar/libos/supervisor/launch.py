@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     Streams = tuple[int, int, int]
 
 _HINTS = (
-    ("unshare", "user namespaces are restricted here: see docs/troubleshooting.md"),
+    ("unshare", "user namespaces are restricted here: belljar doctor says by what, and the remedy"),
     ("open /dev/fuse", "an ordinary user needs a /dev/fuse of mode 0666, as the package fuse3 sets it"),
-    ("mount proc", "inside of a container the host's /proc must not be masked: see docs/troubleshooting.md"),
+    ("mount proc", "inside of a container the host's /proc must not be masked: belljar doctor says the remedy"),
 )
 _NO_WINDOW = bytes(8)
 
@@ -128,7 +128,7 @@ def start(guest: Guest, spec: EnclaveSpec, plan: Plan, cgroups: Cgroups, files: 
     _send(guest, messages.GO)
     root, generated = _expect(guest, messages.UNSHARED)[1]
     try:
-        _map_ids(outer, plan.ids)
+        map_ids(outer, plan.ids)
         captured = _capture(spec, plan)
         try:
             _send(guest, messages.MAPPED, captured)
@@ -203,7 +203,12 @@ def _maps_owners(plan: Plan) -> bool:
     return not plan.ids.deny_setgroups
 
 
-def _map_ids(process: int, ids: IdMap) -> None:
+def map_ids(process: int, ids: IdMap) -> None:
+    """Map user and group ids into the user namespace that a process has just made.
+
+    Raises:
+        SandboxUnavailable: the kernel refused.
+    """
     try:
         if ids.deny_setgroups:
             write_text(f"/proc/{process}/setgroups", "deny")

@@ -65,6 +65,16 @@ def check_names(names: tuple[str, ...]) -> None:
             raise UnknownSyscall(f"unknown system call {name}" + (f": did you mean {close[0]}?" if close else ""))
 
 
+def unknown_names(names: list[str]) -> list[str]:
+    """Return those names that this libseccomp is too old to know.
+
+    Raises:
+        SandboxUnavailable: libseccomp is missing.
+    """
+    library = _library()
+    return [name for name in names if library.resolve_syscall(library.Arch.NATIVE, name) == _UNKNOWN]
+
+
 _UNKNOWN = -1  # __NR_SCMP_ERROR
 
 
