@@ -43,7 +43,7 @@ COMMANDS = (
         usage="[OPTIONS]",
         help="list running enclaves",
         options=(JSON, Option(name="all", short="a", help="also those that have ended and are remembered")),
-        run="belljar.loader.commands.ps",
+        run="belljar.loader.commands.runs.ps",
         example="belljar ps --all",
     ),
     Command(
@@ -51,7 +51,7 @@ COMMANDS = (
         usage="[OPTIONS] RUN…",
         help="end enclaves: ask their programs to, then by force",
         options=(Option(name="time", short="t", value="SECONDS", help="how long a program has to end by itself: 10"),),
-        run="belljar.loader.commands.stop",
+        run="belljar.loader.commands.runs.stop",
         example="belljar stop web",
     ),
     Command(
@@ -59,7 +59,7 @@ COMMANDS = (
         usage="[OPTIONS] RUN",
         help="print what a detached program wrote",
         options=(Option(name="follow", short="f", help="go on until it ends"),),
-        run="belljar.loader.commands.logs",
+        run="belljar.loader.commands.runs.logs",
         example="belljar logs --follow web",
     ),
     Command(
@@ -67,7 +67,7 @@ COMMANDS = (
         usage="[OPTIONS] [RUN…]",
         help="print what enclaves use: memory, CPU time, processes",
         options=(JSON,),
-        run="belljar.loader.commands.stats",
+        run="belljar.loader.commands.runs.stats",
         example="belljar stats",
     ),
     Command(
@@ -75,7 +75,7 @@ COMMANDS = (
         usage="[OPTIONS] RUN -- COMMAND…",
         help="start another program in a running enclave, if its manifest lets you",
         options=(),
-        run="belljar.loader.commands.join",
+        run="belljar.loader.commands.runs.join",
         greedy=True,
         example="belljar exec web -- python3 -c 'print(1)'",
     ),
@@ -84,7 +84,7 @@ COMMANDS = (
         usage="RUN",
         help="wait until an enclave has ended, and exit as its program did",
         options=(),
-        run="belljar.loader.commands.wait",
+        run="belljar.loader.commands.runs.wait",
         example="belljar wait web",
     ),
     Command(
@@ -92,7 +92,7 @@ COMMANDS = (
         usage="[OPTIONS] RUN",
         help="say what a run was refused, and the manifest lines that would allow it",
         options=(JSON,),
-        run="belljar.loader.commands.explain",
+        run="belljar.loader.commands.runs.explain",
         example="belljar explain web",
     ),
     Command(

@@ -112,7 +112,7 @@ def _report(run: Run, record: Record, *, verbose: bool) -> None:
         for note in record.notes:
             report.note(f"note: {note}")
         if run.refused:
-            from .commands.explain import summary
+            from .commands.runs.explain import summary
 
             for line in summary(run.refused, run.name):
                 report.note(line)

@@ -140,6 +140,8 @@ def _smallest_enclave() -> EnclaveSpec:
         scratch=(),
         limits=Limits(memory_bytes=None, processes=1, open_files=16, cpu_millis=None, run_time_ms=None),
         filters=(),
+        denied=(),
+        enterable=False,
         host_network=False,
         stop_on_violation=True,
     )

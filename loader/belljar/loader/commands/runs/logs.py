@@ -8,9 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 from belljar.libos.lifecycle import ask, output_paths
+from belljar.loader.commands.errors import loader_errors
 from belljar.loader.errors import LoaderError, UsageError
-
-from .errors import loader_errors
 
 if TYPE_CHECKING:
     from belljar.loader.options import Parsed

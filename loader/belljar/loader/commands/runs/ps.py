@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 from belljar.libos.lifecycle import statuses
+from belljar.loader.commands.errors import loader_errors
 
-from .errors import loader_errors
 from .table import aligned
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from belljar.libos.lifecycle import until_ended
+from belljar.loader.commands.errors import loader_errors
 from belljar.loader.errors import LoaderError, UsageError
-
-from .errors import loader_errors
 
 if TYPE_CHECKING:
     from belljar.loader.options import Parsed

@@ -7,9 +7,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from belljar.libos.lifecycle import ask, statuses
+from belljar.loader.commands.errors import loader_errors
 from belljar.loader.errors import LoaderError
 
-from .errors import loader_errors
 from .table import aligned
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from belljar.libos.enclave import ProgramNotStarted
 from belljar.libos.lifecycle import run_in
 from belljar.loader import report
+from belljar.loader.commands.errors import loader_errors
 from belljar.loader.errors import ProgramNotExecutable, ProgramNotFound, UsageError
 
-from .errors import loader_errors
 from .explain import summary
 
 if TYPE_CHECKING:

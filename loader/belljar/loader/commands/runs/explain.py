@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from belljar.libos.enclave import Refusal
 from belljar.libos.lifecycle import ask
+from belljar.loader.commands.errors import loader_errors
 from belljar.loader.errors import UsageError
-
-from .errors import loader_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
