@@ -146,7 +146,8 @@ def test_a_mapped_file_that_changed_is_a_bus_error(belljar: Belljar) -> None:
     assert "data: has changed since it was measured" in err
 
 
-def test_a_damaged_index_is_noticed(belljar: Belljar) -> None:
+def test_a_damaged_index_is_noticed(belljar: Belljar, tmp_path: Path) -> None:
+    belljar.cache = tmp_path / "cache"
     belljar.python("pass")
     time.sleep(2.1)
     belljar.python("pass")

@@ -194,7 +194,7 @@ def test_run_time(belljar: Belljar) -> None:
     belljar("measure", "m.yaml")
     started = time.monotonic()
     done = belljar("run", "m.yaml", check=124)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 50  # of the 60 it wanted
     assert done.stdout == "ready\n"
     assert done.stderr == "belljar: error: stopped at its run time of 0.7 s\n"
 

@@ -300,7 +300,8 @@ class TestUsers:
         process = belljar.start("run", "m.yaml", stdin=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        init = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        init = next(int(pid) for pid in children if "init" in Path(f"/proc/{pid}/comm").read_text())
         program = int(Path(f"/proc/{init}/task/{init}/children").read_text())
         uids = {Path(f"/proc/{pid}").stat().st_uid for pid in (init, program)}
         status = Path(f"/proc/{program}/status").read_text()
