@@ -153,6 +153,7 @@ def belljar(script: Path | None, cache: Path | None) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="belljar-bench-") as folder:
         os.environ["XDG_CACHE_HOME"] = str(cache or Path(folder, "cache"))
+        os.environ["BELLJAR_RUNTIME_DIR"] = str(Path(folder, "runs"))
         yield script or environment_with(str(ROOT), Path(folder, "venv")).with_name("belljar")
 
 

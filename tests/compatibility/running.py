@@ -67,6 +67,7 @@ class Inside:
             mark, _, value = SESSION_MARK.partition("=")
             searched = f"{self.packages.programs}:{_SEARCHED}"
             environment = {"PATH": searched, "HOME": name, "XDG_CACHE_HOME": str(self.cache), mark: value}
+            environment["BELLJAR_RUNTIME_DIR"] = f"{name}/runs"
             words = [*_DEFAULT_SIGNALS, str(SCRIPT), "run", "app.yaml", "--"]
             results = folder / "results"
             return _run([*words, *_words(module, selection, Path("/results"))], folder, results, environment)

@@ -9,6 +9,7 @@ import pytest
 
 from belljar.loader.api import Enclave, LoaderError, running
 from support.running import PYTHON, Belljar
+from support.source import ROOT, in_checkout
 
 MANIFEST = """\
 belljar: 1
@@ -73,6 +74,14 @@ def test_a_time_that_is_up() -> None:
         pytest.raises(TimeoutError, match=r"did not end within 0\.5 s"),
     ):
         enclave.invoke(timeout_s=0.5)
+
+
+def test_the_example_of_the_tutorial(capsys: pytest.CaptureFixture[str]) -> None:
+    in_checkout()
+    example = (ROOT / "docs/tutorial.md").read_text().partition("```python\n")[2].partition("```")[0]
+    Path("count.yaml").write_text(MANIFEST.format(python=PYTHON).replace("sum(map(int, sys.argv[1:]))", "sys.argv[1]"))
+    exec(example, {})  # noqa: S102 - ours
+    assert "1 b'poem.txt \\n' ()" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("manifest", "message"), [("no.yaml", "no such file"), ("bad.yaml", "colour")])
