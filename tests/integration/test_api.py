@@ -81,7 +81,7 @@ def test_the_example_of_the_tutorial(capsys: pytest.CaptureFixture[str]) -> None
     example = (ROOT / "docs/tutorial.md").read_text().rpartition("```python\n")[2].partition("```")[0]
     Path("count.yaml").write_text(MANIFEST.format(python=PYTHON).replace("sum(map(int, sys.argv[1:]))", "sys.argv[1]"))
     exec(example, {})  # noqa: S102 - ours
-    assert "1 b'poem.txt \\n' ()" in capsys.readouterr().out
+    assert "1 b'poem.txt \\n' (" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("manifest", "message"), [("no.yaml", "no such file"), ("bad.yaml", "colour")])
