@@ -21,6 +21,8 @@ DOORS = {
     },
     "libos": {
         "belljar.libos.enclave",
+        "belljar.libos.errors",
+        "belljar.libos.values",
         "belljar.libos.examining",
         "belljar.libos.folders",
         "belljar.libos.lifecycle",

@@ -35,6 +35,7 @@ EXITED = b"exited"  # wait status of pid 2
 # supervisor -> guest's side
 GO = b"go"  # limits apply to you: unshare
 MAPPED = b"mapped"  # ids are mapped; descriptors: captured host mounts
+START = b"start"  # descriptors: a file with the rest of the plan, and what becomes 0, 1 and 2
 
 _MAX_BYTES = 4096
 _MAX_DESCRIPTORS = 250  # SCM_MAX_FD is 253

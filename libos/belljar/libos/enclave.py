@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from .callers import Commission, NotCommissioned, Present, shell_of
 from .errors import LibosError, NameTaken, ProgramNotStarted, SandboxUnavailable
 from .interfaces import read_text
 from .manner import Manner
@@ -20,14 +21,31 @@ from .outcome import (
 from .plan.build import Host, Plan, plan_enclave
 from .spec import SPEC_KINDS, EnclaveSpec, GuestUser, HashedMount, HostMount, Limits, ScratchMount
 from .supervisor.refusals import Refusal
-from .supervisor.terminal import CallerTerminal, terminals
+from .supervisor.terminal import terminals
 from .values import Value, of_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from belljar.fs.serving import Warmup
 
+    from .callers import Caller
+else:  # a name for type checkers only
+    Caller = None
+
 _COLD: Warmup = ((), (), ())
+_IMPORTED_LATE = (
+    "guest.enter",
+    "hostmounts.capture",
+    "limits.cgroups",
+    "limits.warden",
+    "limits.watch",
+    "runs.desk",
+    "supervisor.answers",
+    "supervisor.lifetime",
+    "supervisor.watch",
+    "supervisor.files",
+    "synthetic.proc",
+)
 _PLAIN = Manner()
 
 __all__ = [
@@ -35,6 +53,8 @@ __all__ = [
     "EXIT_NOT_EXECUTABLE",
     "EXIT_NOT_FOUND",
     "SPEC_KINDS",
+    "Caller",
+    "Commission",
     "EnclaveSpec",
     "GuestUser",
     "HashedMount",
@@ -44,6 +64,7 @@ __all__ = [
     "Limits",
     "Manner",
     "NameTaken",
+    "NotCommissioned",
     "Outcome",
     "Plan",
     "ProgramNotStarted",
@@ -52,17 +73,30 @@ __all__ = [
     "SandboxUnavailable",
     "ScratchMount",
     "Value",
+    "import_everything",
     "of_plain",
     "plan_enclave",
     "plan_here",
     "run_enclave",
+    "shell_of",
 ]
 
 
 def plan_here(
-    spec: EnclaveSpec, warmup: Warmup = _COLD, manner: Manner = _PLAIN, *, cpus_by_affinity: int | None = None
+    spec: EnclaveSpec,
+    warmup: Warmup = _COLD,
+    shown: tuple[int, ...] | None = None,
+    *,
+    cpus_by_affinity: int | None = None,
 ) -> Plan:
-    """Return the steps that would build `spec` on this machine, by this user."""
+    """Return the steps that would build `spec` on this machine, by this user.
+
+    Args:
+        spec: what the enclave shall be.
+        warmup: what an earlier run of the same trees used.
+        shown: which of 0, 1 and 2 are terminals; None to look.
+        cpus_by_affinity: CPUs to run on where no cgroup can enforce the limit.
+    """
     cpus = sorted(os.sched_getaffinity(0))
     return plan_enclave(
         spec,
@@ -71,7 +105,7 @@ def plan_here(
             uid=os.geteuid(),
             gid=os.getegid(),
             supervisor_pid=os.getpid(),
-            terminals=() if manner.keeps_output else terminals(),
+            terminals=terminals() if shown is None else shown,
             cpus_by_affinity=cpus_by_affinity,
             setup_cpu=cpus[os.getpid() % len(cpus)],
             mapped_ids=_mapped_ids(),
@@ -95,7 +129,9 @@ def _count(ids: tuple[int, int]) -> int:
     return ids[1]
 
 
-def run_enclave(spec: EnclaveSpec, warmup: Warmup = _COLD, manner: Manner = _PLAIN) -> Run:
+def run_enclave(
+    spec: EnclaveSpec, warmup: Warmup = _COLD, manner: Manner = _PLAIN, caller: Caller | None = None
+) -> Run:
     """Build the enclave, run its program to the end, and leave nothing behind.
 
     The process must have one thread. Standard descriptors are the program's: terminals through one of its own, anything
@@ -105,8 +141,10 @@ def run_enclave(spec: EnclaveSpec, warmup: Warmup = _COLD, manner: Manner = _PLA
         spec: what the enclave shall be.
         warmup: what an earlier run of the same trees used.
         manner: what the run is called, and where its output goes.
+        caller: who will say, when the enclave stands, what shall run in it, in what manner; None for us, at once.
 
     Raises:
+        NotCommissioned: the caller does not want it.
         NameTaken: an enclave of the name that was asked for is running.
         SandboxUnavailable: the enclave could not be built; the program never ran.
         ProgramNotStarted: the program could not be executed.
@@ -123,8 +161,17 @@ def run_enclave(spec: EnclaveSpec, warmup: Warmup = _COLD, manner: Manner = _PLA
         cgroups.create(f"{os.getpid()}", spec.limits)
         cpu_millis = spec.limits.cpu_millis
         by_affinity = -(-cpu_millis // 1000) if cpu_millis is not None and CPU not in cgroups.enforced else None
-        plan = plan_here(spec, warmup, manner, cpus_by_affinity=by_affinity)
-        terminal = None if manner.keeps_output or not terminals() else CallerTerminal(terminals())
-        return Lifetime(spec, plan, warmup, manner=manner, cgroups=cgroups, terminal=terminal).run(warden)
+        caller = caller or Present(spec, manner)
+
+        def planned(wanted: EnclaveSpec, shown: tuple[int, ...]) -> Plan:
+            return plan_here(wanted, warmup, shown, cpus_by_affinity=by_affinity)
+
+        return Lifetime(spec, planned, warmup, cgroups=cgroups, caller=caller).run(warden)
     finally:
         warden.close()
+
+
+def import_everything() -> None:
+    """Import now what runs import when they need it: for a process whose children are to run enclaves at once."""
+    for name in _IMPORTED_LATE:
+        __import__(f"belljar.libos.{name}")

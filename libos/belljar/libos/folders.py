@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from .errors import SandboxUnavailable
+
 
 def private_folder(places: list[str]) -> str | None:
     """Return the first of `places` (absolute paths) that can be used, made with mode 0700 if it does not exist."""
@@ -45,3 +47,22 @@ def _keeps_its_entries(folder: str) -> bool:
     """Say whether only root and we can rename what is in a folder: in a sticky one, everybody only their own."""
     status = os.lstat(folder)
     return status.st_uid in (0, os.geteuid()) and (not status.st_mode & 0o022 or bool(status.st_mode & 0o1000))
+
+
+def runs_folder() -> str:
+    """Return the folder of all runs of this user; BELLJAR_RUNTIME_DIR names another.
+
+    Raises:
+        SandboxUnavailable: there is no place where it could be.
+    """
+    uid = os.geteuid()
+    wanted = os.environ.get("BELLJAR_RUNTIME_DIR")
+    usual = "/run/belljar" if uid == 0 else f"/run/user/{uid}/belljar"
+    places = [wanted] if wanted else [usual, f"/tmp/belljar-{uid}/runs"]  # noqa: S108 - checked to be ours alone
+    folder = private_folder(places)
+    if folder is None:
+        raise SandboxUnavailable(
+            f"no folder for running enclaves: {' and '.join(places)} cannot be used",
+            hint="set BELLJAR_RUNTIME_DIR to the absolute path of a folder that only you can write",
+        )
+    return folder

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, cast
 
 from .enclave import plan_here
 from .errors import LibosError, NoSuchRun, NotAnswered
+from .folders import runs_folder
 from .interfaces import read_text
 from .runs.desk import MAX_PACKET
-from .runs.directory import ENDED, OUTPUT, connect, names, runs_folder
+from .runs.directory import ENDED, OUTPUT, connect, names
 from .spec import SPEC_KINDS, EnclaveSpec
 from .supervisor.joining import Entrance, run_joined
 from .supervisor.terminal import CallerTerminal, terminals

@@ -176,10 +176,11 @@ def _spec(decided: Decided, measurement: bytes, policy: SyscallPolicy) -> Enclav
 
 
 def _inputs(measured: Measured, target: Target) -> Iterator[tuple[str, Stamp]]:
-    """Yield what every start looks at: manifests, programs and where they were looked for, trees: small ones whole.
+    """Yield what every start looks at: manifests, programs and where they were looked for, small trees, whole.
 
-    What a run uses of a large tree is added when it has used it (`record.remember_files`): a start costs what is used,
-    not what exists.
+    Of folders that programs bring only the folders: whoever installs files there replaces them. What a run uses of
+    these and of large trees is added when it has used it (`record.remember_files`): a start costs what is used, not
+    what exists.
     """
     resolved = measured.resolved
     folders = [folder for name in target.command[:1] for folder in searched(name)]
@@ -192,7 +193,7 @@ def _inputs(measured: Measured, target: Target) -> Iterator[tuple[str, Stamp]]:
         for path, listed in tree.measured.listed:
             if small or not tree.where.of_programs or path.count(b"/") < _TOP:
                 yield below(path), listed
-        if small:
+        if small and (tree.where.path == "/" or not tree.where.of_programs):
             for path, known in tree.measured.files:
                 yield below(path), known
 

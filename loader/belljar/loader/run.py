@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import os
 
-from belljar.libos.enclave import EnclaveSpec, LibosError, Manner, ProgramNotStarted, Run, plan_here, run_enclave
+from belljar.libos.enclave import (
+    Caller,
+    EnclaveSpec,
+    LibosError,
+    Manner,
+    ProgramNotStarted,
+    Run,
+    plan_here,
+    run_enclave,
+)
 
 from . import report
 from .errors import LoaderError, ProgramNotExecutable, ProgramNotFound, UsageError
 from .remembered import cache
 from .remembered.history import History
-from .remembered.record import Record, StaleRecord, check, decode, forget, remember_files
+from .remembered.recall import complete, recall
+from .remembered.record import Record, StaleRecord, decode, forget, remember_files
 from .target import Target, check_name, parse_words
 
 TYPE_CHECKING = False
@@ -36,18 +46,16 @@ def main(parsed: Parsed) -> int:
         from .commands.derived import print_manifest
 
         return print_manifest(target)
-    record = None if parsed.has("fresh") else _remembered(target)
+    record = None if parsed.has("fresh") else recall(target)
     if record is None:
         record = _prepared(target, fresh=parsed.has("fresh"))
-    spec = _complete(record, target)
+    spec = complete(record, target)
     if parsed.has("dry-run"):
         history = History(cache.cache_folder(), record.key, spec)
         print(plan_here(spec, history.load()).describe())  # noqa: T201 - the result
         return 0
     if parsed.has("verbose"):
-        report.note(f"measurement sha256:{spec.measurement.hex()}")
-        if record.signer:
-            report.note(f"signer {record.signer}")
+        say_start(spec, record)
     name = parsed.options.get("name")
     if name is not None:
         check_name(name)
@@ -55,11 +63,11 @@ def main(parsed: Parsed) -> int:
         from .processes.detached import run_detached
 
         return run_detached(name, lambda manner: _run(spec, record, manner, verbose=False))
-    result = _result_descriptor(parsed)
+    result = result_descriptor(parsed)
     return _run(spec, record, Manner(name=name), verbose=parsed.has("verbose"), result=result)
 
 
-def _result_descriptor(parsed: Parsed) -> int | None:
+def result_descriptor(parsed: Parsed) -> int | None:
     """Return the descriptor for the result, closed to the program."""
     text = parsed.options.get("result")
     if text is None:
@@ -73,22 +81,9 @@ def _result_descriptor(parsed: Parsed) -> int | None:
 
 def _run(spec: EnclaveSpec, record: Record, manner: Manner, *, verbose: bool, result: int | None = None) -> int:
     history = History(cache.cache_folder(), record.key, spec)
-    try:
-        run = run_enclave(spec, history.load(), manner)
-    except ProgramNotStarted as error:
-        kind = ProgramNotFound if error.code in (_ENOENT, _ENOTDIR) else ProgramNotExecutable
-        raise kind(f"{spec.executable}: cannot be executed in the enclave: {error}", hint=_hint(spec)) from error
-    except LibosError as error:
-        raise LoaderError(str(error), hint=error.hint) from error
-    if run.outcome.reason == "integrity":
-        forget(record)
-    else:
-        history.save(run.warmup)
-        if (
-            record.key[0] != "bundle"
-        ):  # nothing a bundle serves can change what it is: changed files are found when read
-            remember_files(record, run.opened)
-    _report(run, record, verbose=verbose)
+    run = run_recorded(spec, history, manner)
+    say_end(run, record, verbose=verbose)
+    keep(run, record, history)
     if result is not None:
         from .commands.result import write_result
 
@@ -96,11 +91,45 @@ def _run(spec: EnclaveSpec, record: Record, manner: Manner, *, verbose: bool, re
     return run.outcome.exit_code
 
 
+def run_recorded(spec: EnclaveSpec, history: History, manner: Manner, caller: Caller | None = None) -> Run:
+    """Run an enclave to its end.
+
+    Raises:
+        LoaderError: its program never ran.
+        NotCommissioned: the caller does not want it.
+    """
+    try:
+        return run_enclave(spec, history.load(), manner, caller)
+    except ProgramNotStarted as error:
+        kind = ProgramNotFound if error.code in (_ENOENT, _ENOTDIR) else ProgramNotExecutable
+        raise kind(f"{spec.executable}: cannot be executed in the enclave: {error}", hint=_hint(spec)) from error
+    except LibosError as error:
+        raise LoaderError(str(error), hint=error.hint) from error
+
+
+def keep(run: Run, record: Record, history: History) -> None:
+    """Remember what later runs of the record gain from."""
+    if run.outcome.reason == "integrity":
+        forget(record)
+        return
+    history.save(run.warmup)
+    if record.key[0] != "bundle":  # nothing it serves can change what it is: changed files are found when read
+        remember_files(record, run.opened)
+
+
 def _hint(spec: EnclaveSpec) -> str:
     return f"is the interpreter of {spec.executable} in the enclave? Name it in the manifest: programs: [...]"
 
 
-def _report(run: Run, record: Record, *, verbose: bool) -> None:
+def say_start(spec: EnclaveSpec, record: Record) -> None:
+    """Say what is about to run."""
+    report.note(f"measurement sha256:{spec.measurement.hex()}")
+    if record.signer:
+        report.note(f"signer {record.signer}")
+
+
+def say_end(run: Run, record: Record, *, verbose: bool) -> None:
+    """Say what a person should know of how a run ended."""
     outcome = run.outcome
     anew = "run it again, and it is measured anew: another enclave"
     if record.key[0] == "bundle":
@@ -121,23 +150,6 @@ def _report(run: Run, record: Record, *, verbose: bool) -> None:
         report.note(f"ended: {outcome.reason}{signal}, exit code {outcome.exit_code}")
 
 
-def _remembered(target: Target) -> Record | None:
-    """Return the record of earlier runs, if it still holds."""
-    key = target.key()
-    try:
-        descriptor = os.open(cache.record_path(cache.cache_folder(), key), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        record = decode(os.read(descriptor, os.fstat(descriptor).st_size), key)
-        check(record)
-    except StaleRecord:
-        return None
-    finally:
-        os.close(descriptor)
-    return record if all(os.path.exists(mount.index_path) for mount in record.spec.hashed) else None
-
-
 def _prepared(target: Target, *, fresh: bool) -> Record:
     """Have the record made by a process of its own, and return it.
 
@@ -155,43 +167,3 @@ def _prepared(target: Target, *, fresh: bool) -> Record:
         return decode(content, target.key())
     except StaleRecord as error:
         raise LoaderError("the launch record came out damaged") from error
-
-
-def _complete(record: Record, target: Target) -> EnclaveSpec:
-    """Fill in what this caller brings: arguments, and the values of variables that pass."""
-    spec = record.spec
-    if target.manifest is None:
-        if target.command != spec.argv:
-            spec = spec.replace(argv=target.command, measurement=_measure(record, target.command))
-    elif target.extra:
-        _check_arguments(record.arguments, target.extra)
-        spec = spec.replace(argv=(*spec.argv, *target.extra))
-    passed = tuple((name, os.environ[name]) for name in record.passed if name in os.environ)
-    return spec.replace(environment=(*spec.environment, *passed)) if passed else spec
-
-
-def _measure(record: Record, argv: tuple[str, ...]) -> bytes:
-    """Return the measurement of a derived manifest with another argv: the one part that the record leaves open."""
-    import hashlib
-
-    from belljar.attestation.measurement import NotCanonical, canonical_bytes
-
-    head, tail = record.canonical
-    try:
-        return hashlib.sha256(head + canonical_bytes([*argv]) + tail).digest()
-    except NotCanonical as error:
-        raise UsageError(f"an argument cannot be measured: {error}", hint="expected UTF-8") from error
-
-
-def _check_arguments(rule: tuple[str, str], extra: tuple[str, ...]) -> None:
-    kind, pattern = rule
-    if kind == "none":
-        raise UsageError(
-            f"the manifest takes no arguments, got {' '.join(extra)}", hint="allow them in the manifest: arguments: any"
-        )
-    if kind == "pattern":
-        from .patterns import matches
-
-        for argument in extra:
-            if not matches(pattern, argument):
-                raise UsageError(f"argument {argument!r} does not match the manifest's pattern {pattern}")

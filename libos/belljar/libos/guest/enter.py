@@ -9,6 +9,7 @@ None of them holds a secret: they are forked before one exists. None returns: ea
 
 from __future__ import annotations
 
+import marshal
 import os
 import sys
 from errno import ENOENT, ENOTDIR
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from belljar.libos.control import Control
     from belljar.libos.plan.build import Plan
     from belljar.libos.spec import HostMount
+
+    Terminal = tuple[list[object] | None, bytes]
 
 _NAMESPACES = {
     "user": kernel.CLONE_NEWUSER,
@@ -52,9 +55,9 @@ class Entry:
         plan: the steps to take.
         control: the socket to the supervisor.
         host_mounts: what to capture here, after the namespaces exist; empty if the supervisor does it.
-        streams: descriptors that become the program's 0, 1 and 2.
         enterable: whether the supervisor shall have the namespaces, so that others can join them.
-        terminal: attributes of the caller's terminal, or None, and its `struct winsize`.
+        terminal: attributes of the caller's terminal, or None, and its `struct winsize`; told later in an enclave of
+            its own.
     """
 
     def __init__(
@@ -63,26 +66,26 @@ class Entry:
         control: Control,
         *,
         host_mounts: tuple[HostMount, ...],
-        streams: tuple[int, int, int],
         enterable: bool,
-        terminal: tuple[list[object] | None, bytes],
+        terminal: Terminal = (None, bytes(8)),
     ) -> None:
         self.plan = plan
         self.control = control
         self.host_mounts = host_mounts
-        self.streams = streams
         self.enterable = enterable
-        self.outside = confine.Outside(*terminal, lambda kind, descriptors: control.send(kind, descriptors=descriptors))
+        self.outside = confine.Outside(*terminal, self._hand_over)
         self.joins = False
         self.doing = ""
         self.oom_score = "0"
+
+    def _hand_over(self, kind: bytes, descriptors: list[int]) -> None:
+        self.control.send(kind, descriptors=descriptors)
 
 
 def enter(entry: Entry) -> NoReturn:
     """Be the guest's side. Every failure is told to the supervisor as what was being done, with the errno."""
     try:
-        if entry.outside.attributes is not None:
-            __import__("termios")  # for confine.py, which can import nothing any more
+        __import__("termios")  # for confine.py, which can import nothing any more
         # Once the root is the guest's, an import would bring its files into our processes: there shall be none.
         sys.meta_path.clear()
         _outer(entry)
@@ -105,9 +108,8 @@ def report(entry: Entry, failure: BaseException) -> None:
 
 
 def _outer(entry: Entry) -> None:
-    for wanted, descriptor in enumerate(entry.streams):
-        if descriptor != wanted:
-            os.dup2(descriptor, wanted)
+    entry.control.move_to(confine.CONTROL)
+    kernel.close_range(confine.CONTROL + 1)  # whatever the supervisor holds is not for us
     entry.doing = "offer the enclave to the out-of-memory killer first"
     entry.oom_score = read_text(_OOM_SCORE)
     write_text(_OOM_SCORE, "1000")
@@ -172,7 +174,8 @@ def _init(entry: Entry, materials: mounts.Materials) -> None:
             entry.control.send(messages.MOUNTED)
         if isinstance(step, steps.LeaveCpu):
             entry.control.send(messages.SET_UP)
-    entry.control.move_to(confine.CONTROL)
+    entry.doing = "wait for the caller"
+    _take_commission(entry, _expect(entry, messages.START))
     entry.doing = "fork the program"
     program = os.fork()
     if program == 0:
@@ -181,6 +184,20 @@ def _init(entry: Entry, materials: mounts.Materials) -> None:
     entry.control.send(messages.STARTED, descriptors=[os.pidfd_open(program)])
     _give_up(entry)
     _reap(entry.control, program)
+
+
+def _take_commission(entry: Entry, descriptors: list[int]) -> None:
+    """Learn what the caller wants: the rest of the plan, if it is another now, and the streams."""
+    file, *streams = descriptors
+    told = os.pread(file, os.fstat(file).st_size, 0)
+    rest, shown = marshal.loads(told)  # noqa: S302 - made by our supervisor
+    entry.outside.attributes, entry.outside.window = shown
+    os.close(file)
+    if rest is not None:
+        entry.plan = entry.plan.with_rest(*rest)
+    for wanted, descriptor in enumerate(streams):
+        os.dup2(descriptor, wanted)
+        os.close(descriptor)
 
 
 def _give_up(entry: Entry) -> None:

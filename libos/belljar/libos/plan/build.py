@@ -8,7 +8,7 @@ privilege away, then the program.
 from __future__ import annotations
 
 from belljar.libos.errors import SandboxUnavailable
-from belljar.libos.values import Value
+from belljar.libos.values import Value, of_plain
 
 from . import steps
 
@@ -90,6 +90,10 @@ class Plan(Value):
         lines += ["fork: pid 1 reaps and waits, pid 2 goes on:"]
         lines += [step.describe() for step in (*self.confine, self.execute)]
         return "\n".join(f"{number:3}  {line}" for number, line in enumerate(lines, 1))
+
+    def with_rest(self, confine: tuple[object, ...], execute: object) -> Plan:
+        """Return the same building with another program: its confinement and execution, as `Value.plain` gave them."""
+        return self.replace(confine=of_plain(confine, steps.KINDS), execute=of_plain(execute, steps.KINDS))
 
 
 def plan_enclave(spec: EnclaveSpec, host: Host, warmup: Warmup = ((), (), ())) -> Plan:

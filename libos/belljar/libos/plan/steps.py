@@ -307,3 +307,7 @@ class Execute(Step):
     def describe(self) -> str:
         names = " ".join(name for name, _ in self.environment)
         return f"execute {self.path} with arguments {list(self.argv)} and environment {names}"
+
+
+KINDS: dict[str, type[Value]] = {kind.__name__: kind for kind in Step.__subclasses__()}
+"""Every kind of step by its name, for `of_plain`."""

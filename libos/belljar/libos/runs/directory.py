@@ -15,7 +15,6 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, socket
 from errno import EEXIST, ENOTEMPTY
 
 from belljar.libos.errors import NameTaken, SandboxUnavailable
-from belljar.libos.folders import private_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,25 +26,6 @@ OUTPUT = "output"
 _NEW = ".new-"  # plus the pid of who makes it
 _BACKLOG = 16
 _MOST_ENDED = 20
-
-
-def runs_folder() -> str:
-    """Return the folder of all runs of this user; BELLJAR_RUNTIME_DIR names another.
-
-    Raises:
-        SandboxUnavailable: there is no place where it could be.
-    """
-    uid = os.geteuid()
-    wanted = os.environ.get("BELLJAR_RUNTIME_DIR")
-    usual = "/run/belljar" if uid == 0 else f"/run/user/{uid}/belljar"
-    places = [wanted] if wanted else [usual, f"/tmp/belljar-{uid}/runs"]  # noqa: S108 - checked to be ours alone
-    folder = private_folder(places)
-    if folder is None:
-        raise SandboxUnavailable(
-            f"no folder for running enclaves: {' and '.join(places)} cannot be used",
-            hint="set BELLJAR_RUNTIME_DIR to the absolute path of a folder that only you can write",
-        )
-    return folder
 
 
 class RunDirectory:

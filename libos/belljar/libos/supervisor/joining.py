@@ -69,7 +69,7 @@ def run_joined(
         from belljar.libos.guest.join import join
 
         shown = (None, _NO_WINDOW) if terminal is None else (terminal.attributes, terminal.window())
-        join(Entry(plan, theirs, host_mounts=(), streams=(0, 1, 2), terminal=shown, enterable=False), entrance)
+        join(Entry(plan, theirs, host_mounts=(), terminal=shown, enterable=False), entrance)
     theirs.close()
     for descriptor in entrance.namespaces:
         os.close(descriptor)
@@ -78,7 +78,9 @@ def run_joined(
     events = Events()
     refusals = Refusals(spec.denied)
     try:
-        around = Around(files=None, events=events, cgroups=Cgroups(), terminal=terminal, desk=None, refusals=refusals)
+        around = Around(
+            files=None, events=events, cgroups=Cgroups(), terminal=terminal, desk=None, refusals=refusals, line=-1
+        )
         outcome = Watch(guest, spec, around, lambda: None).run()
         return outcome, refusals.noted()
     finally:

@@ -6,6 +6,7 @@ that the guest's death does not end: every wait is on the control socket, which 
 
 from __future__ import annotations
 
+import marshal
 import os
 
 from belljar.libos import control as messages
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from .terminal import CallerTerminal
 
     Message = tuple[bytes, list[bytes], list[int]]
-    Streams = tuple[int, int, int]
 
 _HINTS = (
     ("unshare", "user namespaces are restricted here: belljar doctor says by what, and the remedy"),
@@ -92,7 +92,7 @@ class Guest:
 _SIGKILL = 9
 
 
-def fork_guest(spec: EnclaveSpec, plan: Plan, terminal: CallerTerminal | None, streams: Streams) -> Guest:
+def fork_guest(spec: EnclaveSpec, plan: Plan) -> Guest:
     """Fork the guest's side; it waits for limits before it does anything. Call before any thread or secret exists."""
     ours, theirs = control_pair()
     outer = os.fork()
@@ -105,9 +105,7 @@ def fork_guest(spec: EnclaveSpec, plan: Plan, terminal: CallerTerminal | None, s
                 plan,
                 theirs,
                 host_mounts=() if _maps_owners(plan) else spec.host,
-                streams=streams,
                 enterable=spec.enterable,
-                terminal=(None, _NO_WINDOW) if terminal is None else (terminal.attributes, terminal.window()),
             )
         )
     theirs.close()
@@ -141,6 +139,28 @@ def start(guest: Guest, spec: EnclaveSpec, plan: Plan, cgroups: Cgroups, files: 
         os.close(generated)
         raise
     files.serve(root, generated, init=guest.init, cpu=setup_cpu(plan))
+
+
+def commission(guest: Guest, plan: Plan | None, streams: tuple[int, int, int], terminal: CallerTerminal | None) -> None:
+    """Let the program start as soon as the enclave stands.
+
+    Args:
+        guest: the enclave.
+        plan: what to run, if the guest's side was not forked with it; only confinement and program count.
+        streams: what becomes 0, 1 and 2.
+        terminal: of the caller.
+
+    Raises:
+        SandboxUnavailable: the guest's side has failed meanwhile.
+    """
+    rest = None if plan is None else (tuple(step.plain() for step in plan.confine), plan.execute.plain())
+    shown = (None, _NO_WINDOW) if terminal is None else (terminal.attributes, terminal.window())
+    file = os.memfd_create("belljar-start", os.MFD_CLOEXEC)
+    try:
+        os.pwrite(file, marshal.dumps((rest, shown)), 0)
+        _send(guest, messages.START, [file, *streams])
+    finally:
+        os.close(file)
 
 
 def _know_init(guest: Guest) -> Message | None:

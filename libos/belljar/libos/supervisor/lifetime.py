@@ -1,90 +1,73 @@
 """The life of one enclave from the fork to the last trace of it: the owner of everything that must be released.
 
-Order matters and is written once, here: the guest's side is forked before anything else exists; in the end processes go
-first, then file servers, then cgroups.
+Order matters and is written once, here: the guest's side is forked before anything else exists; the caller's part of
+the run comes when everything is built; in the end processes go first, then file servers, then cgroups.
 """
 
 from __future__ import annotations
 
 import resource
+import select
 
+from belljar.libos import control as messages
+from belljar.libos.folders import runs_folder
 from belljar.libos.outcome import Run
-from belljar.libos.runs.directory import RunDirectory, runs_folder
+from belljar.libos.runs.directory import RunDirectory
 
-from .launch import fork_guest, start
+from .launch import commission, failure, fork_guest, start
 from .output import Output
 from .streams import give_pipes_to, let_go
+from .terminal import CallerTerminal, terminals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from belljar.fs.serving import Warmup
+    from belljar.libos.callers import Caller, Commission
     from belljar.libos.limits.cgroups import Cgroups
     from belljar.libos.limits.warden import Warden
-    from belljar.libos.manner import Manner
     from belljar.libos.plan.build import Plan
     from belljar.libos.spec import EnclaveSpec
 
     from .events import Events
     from .files import GuestFiles
     from .launch import Guest
-    from .terminal import CallerTerminal
+
+    Planner = Callable[[EnclaveSpec, tuple[int, ...]], Plan]
+    """(what shall run, which of 0, 1 and 2 are terminals) -> the plan; the enclave it builds depends on neither."""
 
 
 class Lifetime:
-    """One run of one enclave."""
+    """One run of one enclave.
+
+    Args:
+        spec: what is to be built.
+        planner: makes plans, of the building and of what the caller wants then.
+        warmup: what an earlier run of the same trees used.
+        cgroups: its limits.
+        caller: who says what shall run.
+    """
 
     def __init__(
-        self,
-        spec: EnclaveSpec,
-        plan: Plan,
-        warmup: Warmup,
-        *,
-        manner: Manner,
-        cgroups: Cgroups,
-        terminal: CallerTerminal | None,
+        self, spec: EnclaveSpec, planner: Planner, warmup: Warmup, *, cgroups: Cgroups, caller: Caller
     ) -> None:
         self._spec = spec
-        self._plan = plan
+        self._planner = planner
+        self._plan = planner(spec, ())
         self._warmup = warmup
-        self._manner = manner
         self._cgroups = cgroups
-        self._terminal = terminal
+        self._caller = caller
 
     def run(self, warden: Warden) -> Run:
         """Run to the end; raises what `run_enclave` raises. The warden is told of the directory of the run."""
-        output = Output() if self._manner.keeps_output else None
-        streams = (0, 1, 2) if output is None else (0, output.writer, output.writer)
+        guest = fork_guest(self._spec, self._plan)
         try:
-            if not self._plan.ids.deny_setgroups:
-                give_pipes_to(streams, self._plan.ids.uids[-1][1], self._plan.ids.gids[-1][1])
-            guest = fork_guest(self._spec, self._plan, self._terminal, streams)
-            try:
-                return self._in_directory(guest, output, warden)
-            finally:
-                guest.end()
-        finally:
-            if self._terminal is not None:
-                self._terminal.restore()
-
-    def _in_directory(self, guest: Guest, output: Output | None, warden: Warden) -> Run:
-        """Give the run its name and its directory."""
-        manner = self._manner
-        directory = RunDirectory(
-            runs_folder(), manner.name or self._spec.name, exact=manner.name is not None, tell=warden.tell_run
-        )
-        try:
-            if output is None:
-                let_go(0, 1)
-            else:
-                output.keep_in(directory.descriptor)
-            return self._supervise(guest, directory)
+            return self._supervise(guest, warden)
         finally:
             guest.end()
-            if output is not None:
-                output.finish()
-            directory.close()
 
-    def _supervise(self, guest: Guest, directory: RunDirectory) -> Run:
+    def _supervise(self, guest: Guest, warden: Warden) -> Run:
         # Imported while the guest's side imports its own: the two run on two CPUs.
         from belljar.libos.limits.watch import memory_used, processes
         from belljar.libos.synthetic.proc import Machine
@@ -109,14 +92,67 @@ class Lifetime:
             )
             try:
                 start(guest, self._spec, self._plan, self._cgroups, files)
-                return self._watched(guest, directory, files, events)
+                if self._caller.fileno() >= 0:
+                    self._await_caller(guest, files)
+                return self._in_directory(guest, files, events, warden)
             finally:
                 guest.end()  # before its files go: nobody must see them fail
                 files.close()
         finally:
             events.close()
 
-    def _watched(self, guest: Guest, directory: RunDirectory, files: GuestFiles, events: Events) -> Run:
+    def _await_caller(self, guest: Guest, files: GuestFiles) -> None:
+        """Wait with a finished enclave until the caller comes."""
+        name, fields, _ = guest.control.receive()
+        if name != messages.SET_UP:
+            raise failure(name, fields)
+        files.spread()
+        self._caller.stand_ready()
+        poll = select.poll()
+        poll.register(self._caller.fileno(), select.POLLIN)
+        poll.register(guest.control.fileno(), select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll()]
+        if guest.control.fileno() in ready:
+            raise failure(*guest.control.receive()[:2])
+
+    def _in_directory(self, guest: Guest, files: GuestFiles, events: Events, warden: Warden) -> Run:
+        """Take the commission, and give the run its name and its directory."""
+        wanted = self._caller.commission()
+        output = Output() if wanted.manner.keeps_output else None
+        directory = RunDirectory(
+            runs_folder(),
+            wanted.manner.name or self._spec.name,
+            exact=wanted.manner.name is not None,
+            tell=warden.tell_run,
+        )
+        try:
+            if output is not None:
+                output.keep_in(directory.descriptor)
+            return self._begin(guest, wanted, output, _Standing(directory, files, events))
+        finally:
+            guest.end()
+            if output is not None:
+                output.finish()
+            directory.close()
+
+    def _begin(self, guest: Guest, wanted: Commission, output: Output | None, standing: _Standing) -> Run:
+        """Let the program start, with the caller's streams and terminal."""
+        shown = () if output is not None else terminals()
+        terminal = CallerTerminal(shown) if shown else None
+        try:
+            plan = self._plan if wanted.spec is self._spec and not shown else self._planner(wanted.spec, shown)
+            streams = (0, 1, 2) if output is None else (0, output.writer, output.writer)
+            if not plan.ids.deny_setgroups:
+                give_pipes_to(streams, plan.ids.uids[-1][1], plan.ids.gids[-1][1])
+            commission(guest, None if plan is self._plan else plan, streams, terminal)
+            if output is None:
+                let_go(0, 1)
+            return self._watched(guest, wanted, standing, terminal)
+        finally:
+            if terminal is not None:
+                terminal.restore()
+
+    def _watched(self, guest: Guest, wanted: Commission, standing: _Standing, terminal: CallerTerminal | None) -> Run:
         """Watch the enclave to its end, answer those who ask about it, and leave word of how it ended."""
         from belljar.libos.runs.desk import Desk
 
@@ -124,28 +160,31 @@ class Lifetime:
         from .refusals import Refusals
         from .watch import Around, Watch
 
-        refusals = Refusals(self._spec.denied)
+        directory, files = standing.directory, standing.files
+        refusals = Refusals(wanted.spec.denied)
         answers = Answers(
-            directory.name, self._spec, guest=guest, files=files, cgroups=self._cgroups, refusals=refusals
+            directory.name, wanted.spec, guest=guest, files=files, cgroups=self._cgroups, refusals=refusals
         )
         desk = Desk(directory.listener, answers.answer)
         last = None
         try:
             around = Around(
                 files=files,
-                events=events,
+                events=standing.events,
                 cgroups=self._cgroups,
-                terminal=self._terminal,
+                terminal=terminal,
                 desk=desk,
                 refusals=refusals,
+                line=wanted.line,
             )
-            watch = Watch(guest, self._spec, around, lambda: self._tell_started(directory.name))
+            on_started = wanted.manner.on_started
+            watch = Watch(guest, wanted.spec, around, lambda: on_started(directory.name) if on_started else None)
             answers.watch = watch
             outcome = watch.run()
             guest.end()
             refused = answers.refused() if outcome.exit_code else refusals.noted()
             last = answers.ended(outcome, refused)
-            if self._manner.keeps_output or (refused and outcome.exit_code):
+            if wanted.manner.keeps_output or (refused and outcome.exit_code):
                 import json  # 3 ms, after the end
 
                 directory.keep(json.dumps(last).encode())
@@ -161,9 +200,14 @@ class Lifetime:
             answers.close()
             refusals.close()
 
-    def _tell_started(self, name: str) -> None:
-        if self._manner.on_started is not None:
-            self._manner.on_started(name)
+
+class _Standing:
+    """What stands when the program starts."""
+
+    def __init__(self, directory: RunDirectory, files: GuestFiles, events: Events) -> None:
+        self.directory = directory
+        self.files = files
+        self.events = events
 
 
 def _allow_many_descriptors() -> None:

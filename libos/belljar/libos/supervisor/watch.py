@@ -42,7 +42,10 @@ _SIGSYS = 31
 
 
 class Around(Value):
-    """What stands around a running enclave and has something to say about it, or to it."""
+    """What stands around a running enclave and has something to say about it, or to it.
+
+    `line` is a descriptor that becomes readable when the caller, another process, has gone; -1 if we are the caller.
+    """
 
     files: GuestFiles | None
     events: Events
@@ -50,6 +53,7 @@ class Around(Value):
     terminal: CallerTerminal | None
     desk: Desk | None
     refusals: Refusals
+    line: int
 
 
 class Watch:
@@ -71,6 +75,7 @@ class Watch:
         self._terminal = around.terminal
         self._desk = around.desk
         self._refusals = around.refusals
+        self._line = around.line
         self._on_started = on_started
         self._stopping: float | None = None
         self._outcome: Outcome | None = None
@@ -92,6 +97,7 @@ class Watch:
             asking = self._desk.watched() if self._desk else []
             watched += [(descriptor, False) for descriptor in (*self._refusals.watched(), *asking)]
             watched += self._terminal.watched() if self._terminal else []
+            watched += [(self._line, False)] if self._line >= 0 else []
             for descriptor, writes in watched:
                 poll.register(descriptor, select.POLLIN | (select.POLLOUT if writes else 0))
             ready = poll.poll(self._timeout_ms())
@@ -119,6 +125,9 @@ class Watch:
                 self._on_violation(violation)
             for crash in self._events.failures():
                 self._decide(Outcome(reason="supervisor", exit_code=EXIT_BELLJAR_FAILED, notes=(crash,)))
+        elif descriptor == self._line:
+            note = "the enclave was ended because its caller was"
+            self._decide(Outcome(reason="killed", exit_code=EXIT_BELLJAR_FAILED, notes=(note,)))
         elif self._refusals.ready(descriptor) or (self._desk and self._desk.ready(descriptor)):
             pass
         elif self._terminal:

@@ -15,7 +15,7 @@ from belljar.loader.version import VERSION
 
 from . import cache
 
-FORMAT = f"{VERSION} record 4"  # another version may resolve, plan or measure in another way
+FORMAT = f"{VERSION} record 5"  # another version may resolve, plan or measure in another way
 RACY_NS = 2_000_000_000  # as belljar.fs.measuring: younger stamps do not prove that nothing changed
 MAX_INPUTS = 20_000  # looking at more would cost more than it saves
 
@@ -59,7 +59,7 @@ _KINDS: dict[str, type[Value]] = {**SPEC_KINDS, Record.__name__: Record}
 
 def encode(record: Record) -> bytes:
     """Return the bytes of a record."""
-    return cache.dumps([FORMAT, record.plain()])
+    return cache.dumps([FORMAT, record.inputs, record.replace(inputs=()).plain()])  # inputs are plain, and many
 
 
 def decode(content: bytes, key: tuple[object, ...]) -> Record:
@@ -72,12 +72,12 @@ def decode(content: bytes, key: tuple[object, ...]) -> Record:
     if known is None or known[0] != FORMAT:
         raise StaleRecord
     try:
-        record = of_plain(known[1], _KINDS)
+        record = of_plain(known[2], _KINDS)
     except (ValueError, KeyError) as error:
         raise StaleRecord from error
     if not isinstance(record, Record) or record.key != key:
         raise StaleRecord
-    return record
+    return record.replace(inputs=known[1])
 
 
 def remember_files(record: Record, opened: dict[str, Stamp]) -> None:

@@ -1,0 +1,152 @@
+"""What a caller and the launcher say to each other: a SOCK_SEQPACKET socket in the folder of runs. Hot.
+
+    caller   -> launcher   the request's file, and what becomes 0, 1, 2 (and the descriptor of --result)
+    launcher -> caller     `cold`: run it yourself, or
+    spare    -> caller     `taken PID`: yours if you still want it; the caller answers `go`
+    spare    -> caller     `exit CODE`
+
+A caller that goes away ends its run, and a line that closes without `exit` tells of a supervisor that was killed. Both
+ends belong to one user; the kernel says who is who (SO_PEERCRED), and the folder lets nobody else in.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+from _socket import (
+    AF_UNIX,
+    MSG_CMSG_CLOEXEC,
+    SCM_RIGHTS,
+    SOCK_CLOEXEC,
+    SOCK_SEQPACKET,
+    SOL_SOCKET,
+    socket,
+    socketpair,
+)
+from struct import pack, unpack
+
+from belljar.libos.values import Value
+from belljar.loader.version import VERSION
+
+ADDRESS = ".launcher"
+COLD = b"cold"
+TAKEN = b"taken"
+GO = b"go"
+EXIT = b"exit"
+READY = b"ready"  # spare -> launcher
+STATUS = b"status"  # asked of the launcher, and answered
+_MOST_DESCRIPTORS = 8
+_MAX_BYTES = 64
+_MAX_REQUEST = 16 << 20  # the kernel takes no more than 6 MiB of arguments and environment (execve(2))
+
+
+class NotARequest(Exception):
+    """What arrived is nothing a caller of this version says."""
+
+
+class Request(Value):
+    """What a caller wants to be run.
+
+    Attributes:
+        stamp: what `installation` returned.
+        options: of the command line.
+        words: of the command line.
+        folder: the working directory.
+        environment: the caller's.
+    """
+
+    stamp: tuple[object, ...]
+    options: tuple[tuple[str, str], ...]
+    words: tuple[str, ...]
+    folder: str
+    environment: tuple[tuple[str, str], ...]
+
+    def to_file(self) -> int:
+        """Return a descriptor of a new file that holds the request."""
+        file = os.memfd_create("belljar-request", os.MFD_CLOEXEC)
+        os.pwrite(file, marshal.dumps(self.fields()), 0)
+        return file
+
+    @classmethod
+    def of_file(cls, file: int) -> Request:
+        """Return the request in a file.
+
+        Raises:
+            NotARequest: there is none.
+        """
+        size = os.fstat(file).st_size
+        if size > _MAX_REQUEST:
+            raise NotARequest
+        try:
+            return cls.from_fields(marshal.loads(os.pread(file, size, 0)))  # noqa: S302 - of our own user
+        except (ValueError, TypeError, EOFError) as error:
+            raise NotARequest from error
+
+
+def installation() -> tuple[object, ...]:
+    """Return what tells one belljar from another: two of them must not run each other's enclaves."""
+    status = os.stat(os.path.dirname(os.path.dirname(__file__)) + "/cli.py")
+    return (VERSION, sys.executable, status.st_dev, status.st_ino, status.st_mtime_ns)
+
+
+def call(folder: str) -> socket | None:
+    """Return a line to the launcher of a folder of runs, or None if there is none."""
+    line = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+    try:
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            line.connect(path_in(directory))
+        finally:
+            os.close(directory)
+    except OSError:
+        line.close()
+        return None
+    return line
+
+
+def pair() -> tuple[socket, socket]:
+    """Return two connected ends, for the launcher and a child of it."""
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+
+
+def path_in(directory: int) -> str:
+    """Return the address through a descriptor: a socket's own path may have 107 bytes only."""
+    return f"/proc/self/fd/{directory}/{ADDRESS}"
+
+
+def hand_on(line: socket, descriptors: list[int], word: bytes = b"run") -> None:
+    """Send descriptors.
+
+    Raises:
+        OSError: the other side is gone.
+    """
+    line.sendmsg([word], [(SOL_SOCKET, SCM_RIGHTS, pack(f"{len(descriptors)}i", *descriptors))])
+
+
+def take(line: socket) -> tuple[bytes, list[int]]:
+    """Return (word, descriptors) of one message; the word is empty when the other side is gone."""
+    try:
+        word, ancillary, _, _ = line.recvmsg(_MAX_BYTES, 16 + 4 * _MOST_DESCRIPTORS, MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:
+        return b"", []
+    descriptors: list[int] = []
+    for level, kind, content in ancillary:
+        if level == SOL_SOCKET and kind == SCM_RIGHTS:
+            descriptors += unpack(f"{len(content) // 4}i", content[: len(content) // 4 * 4])
+    return word, descriptors
+
+
+def say(line: socket, word: bytes) -> bool:
+    """Send a word; say whether the other side is still there."""
+    try:
+        line.send(word)
+    except OSError:
+        return False
+    return True
+
+
+def close_all(descriptors: list[int]) -> None:
+    """Close descriptors that nobody needs any more."""
+    for descriptor in descriptors:
+        os.close(descriptor)
