@@ -114,7 +114,7 @@ def test_a_program_that_joins_has_a_terminal_too(belljar: Belljar, persons: list
 def test_a_new_window_size_arrives(belljar: Belljar, persons: list[Person]) -> None:
     code = """
 import os, signal, time
-signal.signal(signal.SIGWINCH, lambda *_: print("now", *os.get_terminal_size(), flush=True))
+signal.signal(signal.SIGWINCH, lambda *_: os.write(1, b"now %d %d\\n" % os.get_terminal_size()))
 print("ready", flush=True)
 while True: time.sleep(0.1)
 """

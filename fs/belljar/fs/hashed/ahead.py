@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .content import Source
+    from .usage import Usage
 
     Files = tuple[tuple[str, int, int, tuple[int, ...]], ...]
 
@@ -34,10 +35,12 @@ class ReadAhead:
     Args:
         sources: of the guest's tree; must stay open until `close`.
         files: (guest path, source number, entry, chunks) that the last run read, in that order.
+        usage: told of every chunk that is stored: the guest can use it and nobody will hear of it.
     """
 
-    def __init__(self, sources: list[Source], files: Files) -> None:
+    def __init__(self, sources: list[Source], files: Files, usage: Usage) -> None:
         self._sources = sources
+        self._usage = usage
         self._files = files
         self._device = -1
         self._closed = False
@@ -83,6 +86,7 @@ class ReadAhead:
                     continue
                 node = node_of(self._sources.index(source), entry)
                 os.write(self._device, protocol.notify_store(node, chunk * layout.CHUNK_BYTES, content))
+                self._usage.read(node, chunk, chunk)
         except OSError:  # the guest has gone, or the kernel has forgotten the file: both are no loss
             pass
         finally:

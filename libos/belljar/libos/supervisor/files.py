@@ -69,7 +69,7 @@ class GuestFiles:
         self._usage = Usage()
         self._pinned: list[int] = []
         self._root: Session | None = None
-        self._ahead = ReadAhead([], ())
+        self._ahead = ReadAhead([], (), self._usage)
         try:
             for mount in spec.hashed:
                 self._sources.append(_source(mount.index_path, mount.index_digest, mount.source, mount.path))
@@ -81,7 +81,7 @@ class GuestFiles:
             self.close()
             raise
         self._generated = generated
-        self._ahead = ReadAhead(self._sources, warmup[2])
+        self._ahead = ReadAhead(self._sources, warmup[2], self._usage)
 
     def serve(self, root: int, generated: int, *, init: int, cpu: int) -> None:
         """Start answering on two mounted /dev/fuse descriptors, which belong to this object from here on.

@@ -1,4 +1,4 @@
-"""`belljar serve`: keep enclaves ready, so that `belljar run` costs little more than its program (decision 0013)."""
+"""`belljar serve`: keep enclaves ready, so that `belljar run` costs little more than its program (decision 0016)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from socket import SO_PEERCRED, SOL_SOCKET
 from typing import TYPE_CHECKING
 
+from belljar.libos.enclave import import_everything
 from belljar.libos.folders import runs_folder
 from belljar.loader import report
 from belljar.loader.errors import LoaderError, UsageError
@@ -60,7 +61,7 @@ def _manners(parsed: Parsed) -> Manners:
 
 
 def _serve(folder: str, manners: Manners) -> int:
-    _import_early()
+    import_everything()
     address = Address(folder)
     try:
         launcher = Launcher(address.listener, manners)
@@ -71,13 +72,6 @@ def _serve(folder: str, manners: Manners) -> int:
     finally:
         address.close()
     return 0
-
-
-def _import_early() -> None:
-    """Import now what every run imports when it needs it."""
-    from belljar.libos import enclave
-
-    enclave.import_everything()
 
 
 def _start(folder: str, parsed: Parsed) -> int:

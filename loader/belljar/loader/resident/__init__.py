@@ -1,1 +1,1 @@
-"""The resident launcher: enclaves that stand ready before anybody asks (docs/decisions/0013-resident-launcher.md)."""
+"""The resident launcher: enclaves that stand ready before anybody asks (docs/decisions/0016-resident-launcher.md)."""

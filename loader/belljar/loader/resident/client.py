@@ -6,7 +6,6 @@ streams, our terminal, our signals; it ends with us.
 
 from __future__ import annotations
 
-import _signal as signal
 import os
 from time import sleep
 
@@ -18,15 +17,18 @@ from . import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
+    from _socket import socket
     from types import FrameType
 
     from belljar.loader.options import Parsed
-
-    Line = wire.socket
+else:  # the module behind signal, without enum and what that imports (2 ms)
+    import _signal as signal
 
 SWITCH = "BELLJAR_LAUNCHER"
 _SERVED = frozenset({"name", "verbose", "signer", "result"})
-_PATIENCE_S = 2.0  # a launcher that does not answer: we had better start
+_PATIENCE_S = 1.0  # a launcher that does not answer: we had better start
+_BUILDING_S = 30.0
 _FORWARDED = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH,
 )  # fmt: skip
@@ -62,7 +64,7 @@ def _have_run(parsed: Parsed) -> int | None:
         folder = runs_folder()
         line = wire.call(folder)
         if line is None:
-            _start_one(folder)
+            _start_one()
             return None
         try:
             return _through(line, parsed)
@@ -72,15 +74,18 @@ def _have_run(parsed: Parsed) -> int | None:
         return None
 
 
-def _start_one(folder: str) -> None:
+def _start_one() -> None:
     """Start a launcher for later runs, where the caller wants that."""
     if os.environ.get(SWITCH) == "auto":
         from .background import start_in_background
 
-        start_in_background(folder)
+        start_in_background()
 
 
-def _through(line: Line, parsed: Parsed) -> int | None:
+def _through(line: socket, parsed: Parsed) -> int | None:
+    line.settimeout(_PATIENCE_S)
+    if not wire.say(line, wire.HELLO) or wire.take(line)[0] != wire.WELCOME:
+        return None
     request = wire.Request(
         stamp=wire.installation(),
         options=tuple(parsed.options.items()),
@@ -89,11 +94,11 @@ def _through(line: Line, parsed: Parsed) -> int | None:
         environment=tuple(os.environ.items()),
     ).to_file()
     more = [int(parsed.options["result"])] if parsed.options.get("result", "").isdecimal() else []
-    line.settimeout(_PATIENCE_S)
     try:
         wire.hand_on(line, [request, 0, 1, 2, *more])
     finally:
         os.close(request)
+    line.settimeout(_BUILDING_S)
     word, _, pid = wire.take(line)[0].partition(b" ")
     if word != wire.TAKEN:
         return None

@@ -12,7 +12,7 @@ import os
 import select
 import signal
 import time
-from socket import SO_PEERCRED, SOL_SOCKET
+from _socket import SO_PEERCRED, SOL_SOCKET, socket
 from struct import unpack
 
 from belljar.libos.values import Value
@@ -22,12 +22,12 @@ from belljar.loader.target import parse_words
 from . import wire
 from .place import place_of
 from .spare import be_spare, become
-from .wire import NotARequest, Request, socket
+from .wire import NotARequest, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket as sockets
     from collections.abc import Callable
+    from socket import socket as Listener  # noqa: N812 - it accepts, which the one of _socket cannot
 
     Key = tuple[object, ...]
 
@@ -76,7 +76,7 @@ class Launcher:
         manners: how to behave.
     """
 
-    def __init__(self, listener: sockets.socket, manners: Manners) -> None:
+    def __init__(self, listener: Listener, manners: Manners) -> None:
         self._listener = listener
         self._manners = manners
         self._stamp = wire.installation()
@@ -140,13 +140,17 @@ class Launcher:
         except OSError:
             word, descriptors = b"", []
         try:
+            if word == wire.HELLO and wire.say(line, wire.WELCOME):
+                self._watch(line.fileno(), lambda: self._on_request(line))
+                return
             if word == wire.STATUS:
                 wire.say(line, self._status())
             elif len(descriptors) < 4 or not self._hand_to_child(line, descriptors):
                 wire.say(line, wire.COLD)
         finally:
             wire.close_all(descriptors)
-            line.close()
+            if line.fileno() not in self._ready:
+                line.close()
 
     def _hand_to_child(self, line: socket, descriptors: list[int]) -> bool:
         """Send a caller to a child; say whether one could be found."""
@@ -156,7 +160,7 @@ class Launcher:
                 return False
             become(request)
             key = parse_words([*request.words], dict(request.options).get("signer", "")).key()
-            child = self._free_child(key) or self._fork(key, request)
+            child = self._free_child(key) or self._fork(key, request, [line.fileno(), *descriptors])
             line.setblocking(True)
             wire.hand_on(child.channel, [line.fileno(), *descriptors])
         except (NotARequest, LoaderError, OSError):  # the caller finds out for itself what is wrong
@@ -176,7 +180,7 @@ class Launcher:
     def _status(self) -> bytes:
         states = [child.state for child in self._children]
         counts = (os.getpid(), self._served, *(states.count(state) for state in (_BUILDING, _READY, _SERVING)))
-        return b"%s %d %d %d %d %d" % (wire.STATUS, *counts)
+        return b" ".join((wire.STATUS, *(b"%d" % count for count in counts)))
 
     # children
 
@@ -184,13 +188,14 @@ class Launcher:
         free = [child for child in self._children if child.key == key and child.free()]
         return min(free, key=lambda child: child.state != _READY, default=None)
 
-    def _fork(self, key: Key, request: Request) -> Child:
+    def _fork(self, key: Key, request: Request, callers: list[int] | None = None) -> Child:
+        """Make a child that builds for a request; `callers` are descriptors that it must not have."""
         ours, theirs = wire.pair()
         pid = os.fork()
         if pid == 0:
             try:
                 ours.close()
-                self._leave()
+                self._leave(callers or [])
                 be_spare(theirs, request)
             finally:
                 os._exit(0)  # whatever happened: a caller that hears nothing does it alone
@@ -201,13 +206,10 @@ class Launcher:
         self._watch(child.pidfd, lambda: self._on_end(child))
         return child
 
-    def _leave(self) -> None:
-        """Be a child: keep nothing of the launcher's."""
+    def _leave(self, callers: list[int]) -> None:
+        """Be a child: keep nothing of the launcher's, and above all nothing of its callers'."""
         os.setsid()  # what a terminal sends to the launcher is not for us
-        self._listener.close()
-        for child in self._children:
-            child.channel.close()
-            os.close(child.pidfd)
+        wire.close_all([*self._ready, *callers])  # who owns them as objects stays referenced, and closes nothing
         for number in _CAUGHT:
             signal.signal(number, signal.SIG_DFL)
 

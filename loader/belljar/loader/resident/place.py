@@ -2,7 +2,7 @@
 
 In comes a pid; out comes a value to compare. Somebody in another mount namespace means other files by the same names;
 somebody with fewer rights must not get more by asking. What the caller's own cgroup allows is not asked for: a run
-lives in the launcher's (docs/decisions/0013-resident-launcher.md).
+lives in the launcher's (docs/decisions/0016-resident-launcher.md).
 """
 
 from __future__ import annotations

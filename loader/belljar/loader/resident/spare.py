@@ -7,6 +7,7 @@ the record is looked at again, and an enclave that does not fit any more is give
 from __future__ import annotations
 
 import os
+from _socket import socket
 from typing import TYPE_CHECKING
 
 from belljar.libos.enclave import Commission, EnclaveSpec, Manner, NotCommissioned, shell_of
@@ -20,7 +21,7 @@ from belljar.loader.run import keep, run_recorded, say_end, say_start
 from belljar.loader.target import check_name, parse_words
 
 from . import wire
-from .wire import Request, socket
+from .wire import Request
 
 if TYPE_CHECKING:
     from belljar.loader.remembered.record import Record

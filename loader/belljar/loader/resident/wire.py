@@ -1,5 +1,6 @@
 """What a caller and the launcher say to each other: a SOCK_SEQPACKET socket in the folder of runs. Hot.
 
+    caller   -> launcher   `hello`; the launcher answers `welcome`, so that nobody hands a stopped one its streams
     caller   -> launcher   the request's file, and what becomes 0, 1, 2 (and the descriptor of --result)
     launcher -> caller     `cold`: run it yourself, or
     spare    -> caller     `taken PID`: yours if you still want it; the caller answers `go`
@@ -30,6 +31,8 @@ from belljar.libos.values import Value
 from belljar.loader.version import VERSION
 
 ADDRESS = ".launcher"
+HELLO = b"hello"
+WELCOME = b"welcome"
 COLD = b"cold"
 TAKEN = b"taken"
 GO = b"go"
@@ -37,7 +40,7 @@ EXIT = b"exit"
 READY = b"ready"  # spare -> launcher
 STATUS = b"status"  # asked of the launcher, and answered
 _MOST_DESCRIPTORS = 8
-_MAX_BYTES = 64
+_MAX_BYTES = 64  # of a word
 _MAX_REQUEST = 16 << 20  # the kernel takes no more than 6 MiB of arguments and environment (execve(2))
 
 
@@ -65,7 +68,7 @@ class Request(Value):
     def to_file(self) -> int:
         """Return a descriptor of a new file that holds the request."""
         file = os.memfd_create("belljar-request", os.MFD_CLOEXEC)
-        os.pwrite(file, marshal.dumps(self.fields()), 0)
+        os.pwrite(file, marshal.dumps(tuple(self.fields())), 0)  # type: ignore[arg-type] # plain values, as annotated
         return file
 
     @classmethod
