@@ -7,7 +7,7 @@ write only, after a READ for the rest of its page. So nothing here depends on op
 
 from __future__ import annotations
 
-from errno import EINVAL, ENOTTY
+from errno import EINVAL, ENOTTY, ENXIO
 from os import SEEK_DATA, SEEK_HOLE
 
 from belljar.fs.fuse import protocol, writing
@@ -78,6 +78,8 @@ class Content:
         _, offset, whence = writing.LSEEK_IN.unpack_from(request, protocol.BODY)
         if whence not in (SEEK_DATA, SEEK_HOLE):
             raise OSError(EINVAL, "neither SEEK_DATA nor SEEK_HOLE")
+        if offset < 0:
+            raise OSError(ENXIO, "before the file")
         return writing.LSEEK_OUT.pack(self._tree.seek(node, offset, whence))
 
     def _copy_file_range(self, node: int, request: bytes) -> bytes:

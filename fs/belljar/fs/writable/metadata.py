@@ -7,7 +7,7 @@ are those that tmpfs has: user, security and trusted, for which the kernel asks 
 
 from __future__ import annotations
 
-from errno import EOPNOTSUPP, ERANGE
+from errno import EINVAL, EOPNOTSUPP, ERANGE
 from stat import S_ISDIR, S_ISGID, S_ISUID, S_IXGRP
 from time import clock_gettime_ns
 
@@ -127,6 +127,8 @@ def _xattr_name(request: bytes, size: int) -> bytes:
     name = writing.request_name(request, protocol.BODY + size)
     if not name.startswith(_XATTRS):
         raise OSError(EOPNOTSUPP, "no such kind of extended attribute")
+    if name in _XATTRS:
+        raise OSError(EINVAL, "no name after the dot")
     return name
 
 

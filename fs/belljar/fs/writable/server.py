@@ -92,13 +92,13 @@ class WritableServer:
         The kernel asks us without looking at its own unwritten pages, and would be told that they are holes. Writing
         them back needs a thread that serves, so this is done by one that does not.
         """
-        start_new_thread(self._seek, (node, request))
-
-    def _seek(self, node: int, request: bytes) -> None:
         _, _, unique, *_ = protocol.IN_HEADER.unpack_from(request)
+        start_new_thread(self._session.finish, (unique, self._seek, node, request))
+
+    def _seek(self, node: int, request: bytes) -> bytes:
         _, offset, _ = writing.LSEEK_IN.unpack_from(request, protocol.BODY)
         try:
-            os.write(self._session.device, writing.notify_inval_inode(node, offset))
-        except OSError:  # nothing of it is cached
+            os.write(self._session.device, writing.notify_inval_inode(node, max(offset, 0)))
+        except FileNotFoundError:  # the kernel has dropped the inode meanwhile
             pass
-        self._session.finish(unique, self._content.seek, node, request)
+        return self._content.seek(node, request)
