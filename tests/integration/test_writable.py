@@ -9,14 +9,17 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from belljar.fs.writable.tree import WritableTree
 from support.behaviour import content, metadata, names, programs
 from support.behaviour.cases import CASES, DISK
 from support.memory_tree import MemoryTree
 from support.mounting import Mounted, mounted
+
+if TYPE_CHECKING:
+    from belljar.fs.writable.tree import WritableTree
 
 TREES: dict[str, Callable[[], WritableTree]] = {"memory": MemoryTree}
 MODULES = (content, metadata, names, programs)  # importing them fills the table of cases

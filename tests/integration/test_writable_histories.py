@@ -100,8 +100,8 @@ def player() -> Iterator[subprocess.Popen[str]]:
         pytest.skip("/dev/fuse cannot be opened here")
     with mounted(MemoryTree()) as mount:
         words = mount.inside(sys.executable, "-m", "support.behaviour.histories", mount.fuse, mount.tmpfs)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        with subprocess.Popen(words, text=True, env=environment(), **pipes) as process:
+        pipe = subprocess.PIPE
+        with subprocess.Popen(words, text=True, env=environment(), stdin=pipe, stdout=pipe) as process:
             yield process
             assert process.stdin
             process.stdin.close()

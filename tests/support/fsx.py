@@ -23,12 +23,13 @@ class Exerciser:
 
     def __init__(self, path: str, seed: int) -> None:
         self._path = path
-        self._dice = random.Random(seed)
+        self._dice = random.Random(seed)  # noqa: S311 - dice
         self._expected = bytearray()
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         self._steps: list[Callable[[], None]] = [
-            self._write, self._write, self._append, self._read, self._read, self._truncate, self._map_read, self._map_write,
-            self._punch, self._allocate, self._copy, self._sync, self._reopen, self._forget, self._look_for_holes,
+            self._write, self._write, self._append, self._read, self._read, self._truncate,
+            self._map_read, self._map_write, self._punch, self._allocate,
+            self._copy, self._sync, self._reopen, self._forget, self._look_for_holes,
         ]  # fmt: skip
 
     def run(self, steps: int) -> None:
@@ -54,7 +55,9 @@ class Exerciser:
         found, expected = os.pread(self._fd, length, offset), self._expected[offset : offset + length]
         if found != expected:
             pairs = zip(found, expected, strict=False)
-            wrong = next((place for place, pair in enumerate(pairs) if pair[0] != pair[1]), min(len(found), len(expected)))
+            wrong = next(
+                (place for place, pair in enumerate(pairs) if pair[0] != pair[1]), min(len(found), len(expected))
+            )
             sys.exit(f"{self._path}: {what}: {len(found)} bytes for {len(expected)}, wrong from {offset + wrong} on")
 
     def _write(self) -> None:

@@ -43,8 +43,11 @@ class Directory:
         self._by_cookie[self._next] = name
         self._next += 1
 
-    def replace(self, name: bytes, ino: int) -> None:
-        self.names[name] = (self.names[name][0], ino)
+    def put(self, name: bytes, ino: int) -> None:
+        if name in self.names:
+            self.names[name] = (self.names[name][0], ino)
+        else:
+            self.add(name, ino)
 
     def remove(self, name: bytes) -> None:
         cookie, _ = self.names.pop(name)
@@ -258,8 +261,8 @@ class MemoryTree:
                 if replaced is None:
                     raise failed(errno.ENOENT)
                 self._refuse_loop(replaced, parent)
-                directory.replace(name, replaced.ino)
-                new_directory.replace(new_name, inode.ino)
+                directory.put(name, replaced.ino)
+                new_directory.put(new_name, inode.ino)
                 self._moved(replaced, new_above, above)
             else:
                 if replaced is inode:
@@ -267,9 +270,7 @@ class MemoryTree:
                 if replaced is not None:
                     self._replace(inode, replaced, flags)
                     self._lose_name(new_above, replaced)
-                    new_directory.replace(new_name, inode.ino)
-                else:
-                    new_directory.add(new_name, inode.ino)
+                new_directory.put(new_name, inode.ino)
                 directory.remove(name)
             self._moved(inode, above, new_above)
             self._touch(above, inode)

@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from belljar.fs.writable.server import WritableServer
-from belljar.fs.writable.tree import WritableTree
 
 from .source import ROOT
+
+if TYPE_CHECKING:
+    from belljar.fs.writable.tree import WritableTree
 
 _TIMEOUT_S = 300
 _THREADS = 2
@@ -67,7 +70,9 @@ class Mounted:
             self.inside(*command), capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, env=environment()
         )
         if check:
-            assert done.returncode == 0, f"{words}: exit {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+            assert done.returncode == 0, (
+                f"{words}: exit {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+            )
         return done
 
     def python(self, *words: str, cwd: str | None = None) -> str:

@@ -66,13 +66,14 @@ def mode(name: str | int) -> str:
 
 def as_stranger(function: Callable[[], object], gid: int = STRANGER) -> Any:
     """Return what a function returns in a child that is an ordinary user."""
-    return in_child(lambda: (_become(gid), outcome(function))[1])
+    return in_child(lambda: _become(gid) and outcome(function))
 
 
-def _become(gid: int) -> None:
+def _become(gid: int) -> bool:
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(STRANGER, STRANGER, STRANGER)
+    return True
 
 
 def in_child(function: Callable[[], object]) -> Any:

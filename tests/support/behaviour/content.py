@@ -73,7 +73,12 @@ def writing_only() -> object:
 def reading_only() -> object:
     put("a", b"x")
     fd = opened("a", os.O_RDONLY)
-    found = [outcome(os.write, fd, b"y"), outcome(os.ftruncate, fd, 0), os.pread(fd, 5, 5), outcome(os.pread, fd, 1, -1)]
+    found = [
+        outcome(os.write, fd, b"y"),
+        outcome(os.ftruncate, fd, 0),
+        os.pread(fd, 5, 5),
+        outcome(os.pread, fd, 1, -1),
+    ]
     os.close(fd)
     return [found, get("a"), outcome(os.read, opened(".", os.O_RDONLY), 1)]
 
@@ -114,7 +119,11 @@ def holes() -> object:
     os.pwrite(fd, b"unwritten yet", 4 * MIB)
     found += [os.lseek(fd, 3 * MIB, os.SEEK_DATA), os.lseek(fd, 5 * MIB, os.SEEK_HOLE)]
     os.fsync(fd)
-    found += [os.fstat(fd).st_blocks * 512 < MIB, os.lseek(fd, -1, os.SEEK_END), outcome(os.lseek, fd, -1, os.SEEK_DATA)]
+    found += [
+        os.fstat(fd).st_blocks * 512 < MIB,
+        os.lseek(fd, -1, os.SEEK_END),
+        outcome(os.lseek, fd, -1, os.SEEK_DATA),
+    ]
     return [found, get("a") == bytes(2 * MIB) + b"middle" + bytes(2 * MIB - 6) + b"unwritten yet" + bytes(2 * MIB - 13)]
 
 
@@ -172,13 +181,22 @@ def copying_ranges() -> object:
     os.pwrite(source, b"fresh", 70_000)
     os.pwrite(target, b"dirty" * 2000, 0)
     copy = os.copy_file_range
-    results = [copy(source, target, 100_000, 65_000, 5_000), copy(source, target, 99, 299_990), os.fstat(target).st_size]
+    results = [
+        copy(source, target, 100_000, 65_000, 5_000),
+        copy(source, target, 99, 299_990),
+        os.fstat(target).st_size,
+    ]
     results += [outcome(copy, source, target, 9, 300_000), outcome(copy, source, source, 100, 0, 50)]
     results += [outcome(copy, source, log, 9), outcome(copy, source, opened(".", os.O_RDONLY), 9)]
     results += [copy(source, source, 1000, 0, 500_000), os.fstat(source).st_size]
     whole = bytearray(pattern(300_000))
     whole[70_000:70_005] = b"fresh"
-    return [results, get("b")[5000:] == bytes(whole[70_000:165_000]) + bytes(0), get("b")[:20], get("a")[500_000:501_000]]
+    return [
+        results,
+        get("b")[5000:] == bytes(whole[70_000:165_000]) + bytes(0),
+        get("b")[:20],
+        get("a")[500_000:501_000],
+    ]
 
 
 @case
@@ -200,7 +218,7 @@ def mapping() -> object:
     os.close(fd)
     with open("a", "rb") as file, mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE) as private:
         private[0] = 99
-        seen += [private[:1], len(private), get("a")[:1]]
+        seen += [private[:1], get("a")[:1]]
     return [seen, len(get("a")), get("a")[149_999:150_002]]
 
 
@@ -251,7 +269,7 @@ def vectors_and_pipes() -> object:
     reader, writer = os.pipe()
     spliced = os.splice(fd, writer, 100, 2)
     os.close(writer)
-    return [sent, spliced, os.read(reader, 200), get("b") == get("a"), os.posix_fadvise(fd, 0, 0, 4)]
+    return [sent, spliced, os.read(reader, 200), get("b") == get("a")]
 
 
 @case
@@ -268,7 +286,7 @@ def making_durable() -> object:
 def random_access_within_one_file() -> object:
     import random
 
-    dice = random.Random(5)
+    dice = random.Random(5)  # noqa: S311 - dice
     expected = bytearray()
     fd = opened("a")
     for _ in range(300):

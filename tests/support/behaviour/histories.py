@@ -82,13 +82,12 @@ class Player:
         with open(fd, "rb") as file:
             return file.read()
 
-    def do_open(self, slot: int, path: str, flags: int) -> object:
+    def do_open(self, slot: int, path: str, flags: int) -> None:
         self.do_close(slot)
         self._open[slot] = os.open(self._path(path), flags, 0o644)
-        return None
 
-    def do_unnamed(self, slot: int, path: str) -> object:
-        return self.do_open(slot, path, os.O_TMPFILE | os.O_RDWR)
+    def do_unnamed(self, slot: int, path: str) -> None:
+        self.do_open(slot, path, os.O_TMPFILE | os.O_RDWR)
 
     def do_close(self, slot: int) -> None:
         fd, self._open[slot] = self._open[slot], -1
@@ -99,7 +98,8 @@ class Player:
         return os.pread(self._open[slot], length, offset)
 
     def do_write(self, slot: int, offset: int, length: int, seed: int) -> object:
-        return os.pwrite(self._open[slot], bytes((seed + number) & 0xFF for number in range(251)) * (length // 251 + 1), offset)
+        piece = bytes((seed + number) & 0xFF for number in range(251))
+        return os.pwrite(self._open[slot], piece * (length // 251 + 1), offset)
 
     def do_map(self, slot: int, offset: int, length: int, seed: int) -> object:
         size = os.fstat(self._open[slot]).st_size
@@ -111,15 +111,15 @@ class Player:
             shared[start:end] = bytes([seed]) * (end - start)
         return before
 
-    def do_resize(self, slot: int, size: int) -> object:
-        return os.ftruncate(self._open[slot], size)
+    def do_resize(self, slot: int, size: int) -> None:
+        os.ftruncate(self._open[slot], size)
 
-    def do_truncate(self, path: str, size: int) -> object:
-        return os.truncate(self._path(path), size)
+    def do_truncate(self, path: str, size: int) -> None:
+        os.truncate(self._path(path), size)
 
-    def do_sync(self, slot: int, *, forget: bool = True) -> object:
+    def do_sync(self, slot: int) -> None:
         os.fsync(self._open[slot])
-        return os.posix_fadvise(self._open[slot], 0, 0, os.POSIX_FADV_DONTNEED) if forget else None
+        os.posix_fadvise(self._open[slot], 0, 0, os.POSIX_FADV_DONTNEED)
 
     def do_allocate(self, slot: int, mode: int, offset: int, length: int) -> object:
         return called("fallocate", self._open[slot], mode, ctypes.c_long(offset), ctypes.c_long(length))
@@ -137,48 +137,48 @@ class Player:
             return "behind the end"
         return [any(os.pread(fd, max(end - offset, 0), offset)), offset <= os.lseek(fd, offset, os.SEEK_HOLE) <= size]
 
-    def do_mkdir(self, path: str, mode: int) -> object:
-        return os.mkdir(self._path(path), mode)
+    def do_mkdir(self, path: str, mode: int) -> None:
+        os.mkdir(self._path(path), mode)
 
-    def do_rmdir(self, path: str) -> object:
-        return os.rmdir(self._path(path))
+    def do_rmdir(self, path: str) -> None:
+        os.rmdir(self._path(path))
 
-    def do_unlink(self, path: str) -> object:
-        return os.unlink(self._path(path))
+    def do_unlink(self, path: str) -> None:
+        os.unlink(self._path(path))
 
     def do_rename(self, path: str, to: str, flags: int) -> object:
         return called("renameat2", -100, os.fsencode(self._path(path)), -100, os.fsencode(self._path(to)), flags)
 
-    def do_link(self, path: str, to: str) -> object:
-        return os.link(self._path(path), self._path(to), follow_symlinks=False)
+    def do_link(self, path: str, to: str) -> None:
+        os.link(self._path(path), self._path(to), follow_symlinks=False)
 
-    def do_publish(self, slot: int, to: str) -> object:
+    def do_publish(self, slot: int, to: str) -> None:
         fd = self._open[slot]
-        return os.link(f"/proc/self/fd/{fd}", self._path(to), src_dir_fd=max(fd, 0))
+        os.link(f"/proc/self/fd/{fd}", self._path(to), src_dir_fd=max(fd, 0))
 
-    def do_symlink(self, target: str, path: str) -> object:
-        return os.symlink(target, self._path(path))
+    def do_symlink(self, target: str, path: str) -> None:
+        os.symlink(target, self._path(path))
 
-    def do_mkfifo(self, path: str) -> object:
-        return os.mkfifo(self._path(path))
+    def do_mkfifo(self, path: str) -> None:
+        os.mkfifo(self._path(path))
 
-    def do_chmod(self, path: str, mode: int) -> object:
-        return os.chmod(self._path(path), mode)
+    def do_chmod(self, path: str, mode: int) -> None:
+        os.chmod(self._path(path), mode)
 
-    def do_chown(self, path: str, uid: int, gid: int) -> object:
-        return os.chown(self._path(path), uid, gid, follow_symlinks=False)
+    def do_chown(self, path: str, uid: int, gid: int) -> None:
+        os.chown(self._path(path), uid, gid, follow_symlinks=False)
 
-    def do_stamp(self, path: str, when: int) -> object:
-        return os.utime(self._path(path), ns=(when, when), follow_symlinks=False)
+    def do_stamp(self, path: str, when: int) -> None:
+        os.utime(self._path(path), ns=(when, when), follow_symlinks=False)
 
-    def do_set(self, path: str, name: str, length: int, flags: int) -> object:
-        return os.setxattr(self._path(path), f"user.{name}", b"v" * length, flags, follow_symlinks=False)
+    def do_set(self, path: str, name: str, length: int, flags: int) -> None:
+        os.setxattr(self._path(path), f"user.{name}", b"v" * length, flags, follow_symlinks=False)
 
     def do_get(self, path: str, name: str) -> object:
         return os.getxattr(self._path(path), f"user.{name}", follow_symlinks=False)
 
-    def do_remove(self, path: str, name: str) -> object:
-        return os.removexattr(self._path(path), f"user.{name}", follow_symlinks=False)
+    def do_remove(self, path: str, name: str) -> None:
+        os.removexattr(self._path(path), f"user.{name}", follow_symlinks=False)
 
     def do_list(self, path: str) -> object:
         return sorted(os.listdir(self._path(path)))

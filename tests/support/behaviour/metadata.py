@@ -20,11 +20,11 @@ def changed(names: list[str], action: Callable[[], object]) -> list[str]:
     time.sleep(_SLEEP_S)
     action()
     shown = []
-    for name in before:
+    for name, old in before.items():
         if not os.path.lexists(name):
             shown.append(f"{name}: gone")
             continue
-        old, new = before[name], os.lstat(name)
+        new = os.lstat(name)
         assert new.st_ctime_ns >= old.st_ctime_ns
         which = "m" * (old.st_mtime_ns != new.st_mtime_ns) + "c" * (old.st_ctime_ns != new.st_ctime_ns)
         shown.append(f"{name}:{which}")
@@ -95,7 +95,11 @@ def setting_times() -> object:
     os.mkdir("d")
     found = []
     for name in ("a", "d"):
-        for access, modification in ((1, 2), (1_700_000_000_123_456_789, 5_000_000_000_000_000_001), (-5, -1_500_000_000)):
+        for access, modification in (
+            (1, 2),
+            (1_700_000_000_123_456_789, 5_000_000_000_000_000_001),
+            (-5, -1_500_000_000),
+        ):
             os.utime(name, ns=(access, modification))
             found.append([os.stat(name).st_atime_ns, os.stat(name).st_mtime_ns])
     os.symlink("a", "s")
@@ -300,7 +304,10 @@ def attributes_follow_the_inode() -> object:
 def file_capabilities() -> object:
     put("a", b"x")
     v2 = (0x02000000).to_bytes(4, "little") + bytes(16)
-    results = [outcome(os.setxattr, "a", "security.capability", v2), len(outcome(os.getxattr, "a", "security.capability"))]
+    results = [
+        outcome(os.setxattr, "a", "security.capability", v2),
+        len(outcome(os.getxattr, "a", "security.capability")),
+    ]
     appended("a")
     return [*results, os.listxattr("a"), as_stranger(lambda: os.setxattr("a", "security.capability", v2))]
 

@@ -113,7 +113,8 @@ def threads_make_and_remove() -> object:
 def processes_race_for_a_name() -> object:
     def attempt() -> int:
         return sum(
-            isinstance(outcome(os.open, f"lock{number}", os.O_CREAT | os.O_EXCL | os.O_WRONLY), int) for number in range(100)
+            isinstance(outcome(os.open, f"lock{number}", os.O_CREAT | os.O_EXCL | os.O_WRONLY), int)
+            for number in range(100)
         )
 
     children = [threading.Thread(target=lambda: won.append(in_child(attempt))) for _ in range(3)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from errno import EINTR, EIO, ENODEV, ENOENT, ENOSYS, EPROTO
+from struct import Struct
 
 from belljar.fs.errors import IntegrityViolation, VolumeCorrupt
 
@@ -41,6 +42,7 @@ READ_ONLY = (
 """Features of a session that takes no writes."""
 
 _WANTED_FOR_PLUS = protocol.DO_READDIRPLUS | protocol.READDIRPLUS_AUTO
+_WHAT = Struct("<4xIQQ")  # opcode, unique, nodeid of fuse_in_header
 _WRITE_HEAD = 80  # bytes before the content of a WRITE: fuse_in_header and fuse_write_in
 
 
@@ -57,7 +59,7 @@ class Session:
             them. 0 for a session that takes no writes.
     """
 
-    def __init__(  # noqa: PLR0913 - all but the first two have a name at the call
+    def __init__(
         self,
         device: int,
         operations: dict[int, Operation],
@@ -82,7 +84,7 @@ class Session:
         """
         read = self._reader()
         operations = self._operations
-        unpack = protocol.IN_HEADER.unpack_from
+        unpack = _WHAT.unpack_from
         while True:
             try:
                 request = read()
@@ -92,7 +94,7 @@ class Session:
                 if error.errno in _GONE:  # a request was withdrawn between wake-up and read
                     continue
                 raise
-            _, opcode, unique, node, *_ = unpack(request)
+            opcode, unique, node = unpack(request)
             operation = operations.get(opcode)
             if opcode in _NO_REPLY:
                 if operation is not None:
@@ -108,13 +110,14 @@ class Session:
         device = self.device
         if not self._writable:
             return lambda: os.read(device, protocol.MIN_READ_BUFFER)
-        buffer = memoryview(bytearray(_WRITE_HEAD + self._max_pages * protocol.PAGE))  # less is refused with EINVAL
-        parts = (buffer,)
-        opcode = protocol.WRITE.to_bytes(4, "little")
+        content = bytearray(_WRITE_HEAD + self._max_pages * protocol.PAGE)  # less is refused with EINVAL
+        buffer = memoryview(content)
+        parts = (content,)
+        opcode_at, write = 4, protocol.WRITE  # its lowest byte tells it from every other
 
         def read() -> bytes:
             length = os.readv(device, parts)
-            if buffer[4:8] == opcode:  # a megabyte is not copied
+            if content[opcode_at] == write:  # a megabyte is not copied
                 return buffer[:length]  # type: ignore[return-value] # the one operation that gets it knows
             return bytes(buffer[:length])
 
@@ -142,10 +145,13 @@ class Session:
         return b"", EIO
 
     def _answer(self, unique: int, payload: bytes | tuple[bytes, ...], error: int) -> None:
-        parts = payload if isinstance(payload, tuple) else (payload,)
-        length = protocol.OUT_HEADER.size + sum(map(len, parts))
+        head = protocol.OUT_HEADER
         try:
-            os.writev(self.device, (protocol.OUT_HEADER.pack(length, -error, unique), *parts))
+            if isinstance(payload, tuple):
+                length = head.size + sum(map(len, payload))
+                os.writev(self.device, (head.pack(length, -error, unique), *payload))
+            else:
+                os.writev(self.device, (head.pack(head.size + len(payload), -error, unique), payload))
         except OSError as failure:
             if failure.errno not in _GONE:  # ENOENT: the caller was killed meanwhile, nobody waits
                 raise

@@ -33,9 +33,7 @@ class Content:
         seek_later: answers an LSEEK once the kernel has written back what it holds.
     """
 
-    def __init__(
-        self, tree: WritableTree, metadata: Metadata, seek_later: Callable[[int, bytes], None]
-    ) -> None:
+    def __init__(self, tree: WritableTree, metadata: Metadata, seek_later: Callable[[int, bytes], None]) -> None:
         self._tree = tree
         self._metadata = metadata
         self._seek_later = seek_later

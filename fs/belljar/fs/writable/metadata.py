@@ -1,7 +1,7 @@
 """Operations on what is known of an inode: attributes, extended attributes, and the space of the whole.
 
-The kernel has checked permissions (default_permissions) and keeps the times of regular files; what it leaves to the
-file system is clearing setuid and setgid bits (HANDLE_KILLPRIV_V2) and the times of everything else. Extended attributes
+The kernel has checked permissions (default_permissions) and keeps the times of regular files; what it leaves to us
+is clearing setuid and setgid bits (HANDLE_KILLPRIV_V2) and the times of everything else. Extended attributes
 are those that tmpfs has: user, security and trusted, for which the kernel asks its own capabilities; no ACLs.
 """
 

@@ -8,10 +8,11 @@ own locking.
 
 Who owns the times (docs/decisions/0014-writable-fuse.md):
 
-* The kernel owns mtime and ctime of regular files (FUSE_WRITEBACK_CACHE) and tells them by `set_attributes`. So `write`,
-  `allocate`, `copy_range` and a change of size touch no time, and `set_attributes` changes what it is given, no more.
-* The store owns all others: `make`, `link`, `unlink`, `rmdir`, `rename` set mtime and ctime of the directories they
-  change, and ctime of the inode that gains or loses a name; `set_xattr` and `remove_xattr` set ctime. It takes them from
+* The kernel owns mtime and ctime of regular files (FUSE_WRITEBACK_CACHE) and tells them by `set_attributes`. So
+  `write`, `allocate`, `copy_range` and a change of size touch no time, and `set_attributes` changes what it is given,
+  no more.
+* The store owns all others: `make`, `link`, `unlink`, `rmdir`, `rename` set mtime and ctime of directories they change,
+  and ctime of the inode that gains or loses a name; `set_xattr` and `remove_xattr` set ctime. It takes them from
   CLOCK_REALTIME_COARSE, as the kernel does: a finer clock would make new files younger than what is written next.
 * Nobody sets atime on reading: a volume behaves as if mounted with noatime.
 
@@ -25,8 +26,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Protocol
-else:  # a name for type checkers only: its import would cost
-    Protocol = object
 
 ROOT_INO = 1
 NAME_MAX = 255  # bytes of a name; the server refuses longer ones
@@ -58,7 +57,7 @@ class Attributes:
 
     __slots__ = ("atime_ns", "blocks", "ctime_ns", "gid", "ino", "mode", "mtime_ns", "nlink", "rdev", "size", "uid")
 
-    def __init__(  # noqa: PLR0913 - one per field of the kernel's structure; made at every lookup
+    def __init__(  # noqa: PLR0913, PLR0917 - one per field of the kernel's structure; made at every lookup
         self,
         ino: int,
         mode: int,
@@ -120,132 +119,134 @@ class Changes:
         self.ctime_ns = ctime_ns
 
 
-class WritableTree(Protocol):
-    """A store of inodes, directories and content."""
+if TYPE_CHECKING:  # `typing` would cost its import
 
-    def lookup(self, parent: int, name: bytes) -> Attributes:
-        """Return what `name` in a directory is (ENOENT, ENOTDIR)."""
-        ...
+    class WritableTree(Protocol):
+        """A store of inodes, directories and content."""
 
-    def attributes(self, ino: int) -> Attributes:
-        """Return an inode's attributes (ENOENT); also of one without names that the kernel still knows."""
-        ...
+        def lookup(self, parent: int, name: bytes) -> Attributes:
+            """Return what `name` in a directory is (ENOENT, ENOTDIR)."""
+            ...
 
-    def set_attributes(self, ino: int, changes: Changes) -> Attributes:
-        """Change attributes and return all of them (EFBIG, ENOSPC, EDQUOT; EINVAL for the size of no regular file)."""
-        ...
+        def attributes(self, ino: int) -> Attributes:
+            """Return an inode's attributes (ENOENT); also of one without names that the kernel still knows."""
+            ...
 
-    def make(  # noqa: PLR0913 - what mknod(2), mkdir(2) and symlink(2) are given, and by whom
-        self, parent: int, name: bytes, mode: int, uid: int, gid: int, *, rdev: int = 0, target: bytes = b""
-    ) -> Attributes:
-        """Make a regular file, directory, fifo, socket, device node or symlink, by the type in `mode`.
+        def set_attributes(self, ino: int, changes: Changes) -> Attributes:
+            """Change attributes and return them all (EFBIG, ENOSPC, EDQUOT; EINVAL to resize what is no file)."""
+            ...
 
-        Owner, mode and group are taken as given; the server has looked at umask and setgid. A directory without
-        names that is still open takes nothing (ENOENT). (EEXIST, ENOTDIR, ENOSPC, EDQUOT, EMLINK.)
-        """
-        ...
+        def make(  # noqa: PLR0913 - what mknod(2), mkdir(2) and symlink(2) are given, and by whom
+            self, parent: int, name: bytes, mode: int, uid: int, gid: int, *, rdev: int = 0, target: bytes = b""
+        ) -> Attributes:
+            """Make a regular file, directory, fifo, socket, device node or symlink, by the type in `mode`.
 
-    def make_unnamed(self, mode: int, uid: int, gid: int) -> Attributes:
-        """Make a regular file without a name (O_TMPFILE): nlink 0 until it is linked (ENOSPC, EDQUOT)."""
-        ...
+            Owner, mode and group are taken as given; the server has looked at umask and setgid. A directory without
+            names that is still open takes nothing (ENOENT). (EEXIST, ENOTDIR, ENOSPC, EDQUOT, EMLINK.)
+            """
+            ...
 
-    def link(self, ino: int, parent: int, name: bytes) -> Attributes:
-        """Give an inode one more name (EMLINK, EEXIST; EPERM for directories)."""
-        ...
+        def make_unnamed(self, mode: int, uid: int, gid: int) -> Attributes:
+            """Make a regular file without a name (O_TMPFILE): nlink 0 until it is linked (ENOSPC, EDQUOT)."""
+            ...
 
-    def unlink(self, parent: int, name: bytes) -> None:
-        """Take a name from what is no directory (ENOENT, EISDIR). The inode lives on until `forget`."""
-        ...
+        def link(self, ino: int, parent: int, name: bytes) -> Attributes:
+            """Give an inode one more name (EMLINK, EEXIST; EPERM for directories)."""
+            ...
 
-    def rmdir(self, parent: int, name: bytes) -> None:
-        """Take the name of an empty directory (ENOENT, ENOTDIR, ENOTEMPTY). The inode lives on until `forget`."""
-        ...
+        def unlink(self, parent: int, name: bytes) -> None:
+            """Take a name from what is no directory (ENOENT, EISDIR). The inode lives on until `forget`."""
+            ...
 
-    def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
-        """Rename as renameat2(2): 0, RENAME_NOREPLACE or RENAME_EXCHANGE.
+        def rmdir(self, parent: int, name: bytes) -> None:
+            """Take the name of an empty directory (ENOENT, ENOTDIR, ENOTEMPTY). It lives on until `forget`."""
+            ...
 
-        What is replaced loses this name as by `unlink` or `rmdir`. (ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, ENOSPC;
-        EINVAL for other flags and for a directory that would move into itself.)
-        """
-        ...
+        def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
+            """Rename as renameat2(2): 0, RENAME_NOREPLACE or RENAME_EXCHANGE.
 
-    def forget(self, ino: int) -> None:
-        """The kernel knows an inode no more: one without names is deleted with its content.
+            What is replaced loses this name as by `unlink` or `rmdir`. (ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY,
+            ENOSPC; EINVAL for other flags and for a directory that would move into itself.)
+            """
+            ...
 
-        Inodes of a crash that nobody forgot are deleted at the next mount.
-        """
-        ...
+        def forget(self, ino: int) -> None:
+            """The kernel knows an inode no more: one without names is deleted with its content.
 
-    def target(self, ino: int) -> bytes:
-        """Return where a symlink points (EINVAL if it is none)."""
-        ...
+            Inodes of a crash that nobody forgot are deleted at the next mount.
+            """
+            ...
 
-    def entries(self, ino: int, after: int) -> Iterator[tuple[int, bytes, int, int]]:
-        """Yield (cookie, name, ino, mode) of a directory's entries, by rising cookie, those greater than `after`.
+        def target(self, ino: int) -> bytes:
+            """Return where a symlink points (EINVAL if it is none)."""
+            ...
 
-        A cookie (1 to MAX_COOKIE) stays that of its entry as long as the entry lives: who continues behind one sees
-        every entry once that was there all the time, whatever was added or removed meanwhile. "." and ".." are not
-        among them. The iterator is dropped before any other call; finding `after` must not take a walk.
-        """
-        ...
+        def entries(self, ino: int, after: int) -> Iterator[tuple[int, bytes, int, int]]:
+            """Yield (cookie, name, ino, mode) of a directory's entries, by rising cookie, those greater than `after`.
 
-    def parent(self, ino: int) -> int:
-        """Return the directory that a directory lies in; the root lies in itself."""
-        ...
+            A cookie (1 to MAX_COOKIE) stays that of its entry as long as the entry lives: who continues behind one sees
+            every entry once that was there all the time, whatever was added or removed meanwhile. "." and ".." are not
+            among them. The iterator is dropped before any other call; finding `after` must not take a walk.
+            """
+            ...
 
-    def read(self, ino: int, offset: int, size: int) -> bytes:
-        """Return content, short only at the end of the file; holes read as zeros (EISDIR, EIO)."""
-        ...
+        def parent(self, ino: int) -> int:
+            """Return the directory that a directory lies in; the root lies in itself."""
+            ...
 
-    def write(self, ino: int, offset: int, content: bytes | memoryview) -> int:
-        """Write all of `content`, and return its length (ENOSPC, EDQUOT, EFBIG: then nothing of it need be there).
+        def read(self, ino: int, offset: int, size: int) -> bytes:
+            """Return content, short only at the end of the file; holes read as zeros (EISDIR, EIO)."""
+            ...
 
-        `content` is the server's buffer: it must not be kept beyond the call.
-        """
-        ...
+        def write(self, ino: int, offset: int, content: bytes | memoryview) -> int:
+            """Write all of `content`, and return its length (ENOSPC, EDQUOT, EFBIG: then nothing of it need be there).
 
-    def allocate(self, ino: int, offset: int, length: int, mode: int) -> None:
-        """Allocate, punch or zero as fallocate(2); EOPNOTSUPP for modes not named here.
+            `content` is the server's buffer: it must not be kept beyond the call.
+            """
+            ...
 
-        Args:
-            ino: a regular file.
-            offset: first byte.
-            length: bytes, more than 0.
-            mode: 0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE or ZERO_RANGE | KEEP_SIZE.
-        """
-        ...
+        def allocate(self, ino: int, offset: int, length: int, mode: int) -> None:
+            """Allocate, punch or zero as fallocate(2); EOPNOTSUPP for modes not named here.
 
-    def seek(self, ino: int, offset: int, whence: int) -> int:
-        """Return the next data or hole as lseek(2): SEEK_DATA, SEEK_HOLE (ENXIO at or behind the end)."""
-        ...
+            Args:
+                ino: a regular file.
+                offset: first byte.
+                length: bytes, more than 0.
+                mode: 0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE or ZERO_RANGE | KEEP_SIZE.
+            """
+            ...
 
-    def copy_range(self, ino: int, offset: int, to_ino: int, to_offset: int, length: int) -> int:
-        """Copy content as copy_file_range(2), and return how much: less only at the end of the source.
+        def seek(self, ino: int, offset: int, whence: int) -> int:
+            """Return the next data or hole as lseek(2): SEEK_DATA, SEEK_HOLE (ENXIO at or behind the end)."""
+            ...
 
-        Both may be the same file; the ranges do not overlap then.
-        """
-        ...
+        def copy_range(self, ino: int, offset: int, to_ino: int, to_offset: int, length: int) -> int:
+            """Copy content as copy_file_range(2), and return how much: less only at the end of the source.
 
-    def xattr(self, ino: int, name: bytes) -> bytes:
-        """Return an extended attribute (ENODATA)."""
-        ...
+            Both may be the same file; the ranges do not overlap then.
+            """
+            ...
 
-    def set_xattr(self, ino: int, name: bytes, content: bytes, flags: int) -> None:
-        """Set an extended attribute; XATTR_CREATE (EEXIST), XATTR_REPLACE (ENODATA); E2BIG, ENOSPC, EDQUOT."""
-        ...
+        def xattr(self, ino: int, name: bytes) -> bytes:
+            """Return an extended attribute (ENODATA)."""
+            ...
 
-    def remove_xattr(self, ino: int, name: bytes) -> None:
-        """Remove an extended attribute (ENODATA)."""
-        ...
+        def set_xattr(self, ino: int, name: bytes, content: bytes, flags: int) -> None:
+            """Set an extended attribute; XATTR_CREATE (EEXIST), XATTR_REPLACE (ENODATA); E2BIG, ENOSPC, EDQUOT."""
+            ...
 
-    def xattrs(self, ino: int) -> list[bytes]:
-        """Return the names of the extended attributes."""
-        ...
+        def remove_xattr(self, ino: int, name: bytes) -> None:
+            """Remove an extended attribute (ENODATA)."""
+            ...
 
-    def sync(self, ino: int) -> None:
-        """Return when everything written before is durable, and anchored; also for FSYNCDIR and SYNCFS."""
-        ...
+        def xattrs(self, ino: int) -> list[bytes]:
+            """Return the names of the extended attributes."""
+            ...
 
-    def space(self) -> tuple[int, int, int, int, int]:
-        """Return what statfs(2) shows, in blocks of 4096 bytes: blocks, free, available, inodes, free inodes."""
-        ...
+        def sync(self, ino: int) -> None:
+            """Return when everything written before is durable, and anchored; also for FSYNCDIR and SYNCFS."""
+            ...
+
+        def space(self) -> tuple[int, int, int, int, int]:
+            """Return what statfs(2) shows, in blocks of 4096 bytes: blocks, free, available, inodes, free inodes."""
+            ...
