@@ -109,6 +109,7 @@ class Player:
             start, end = min(offset, size), min(offset + length, size)
             before = shared[start:end]
             shared[start:end] = bytes([seed]) * (end - start)
+        os.utime(self._open[slot], ns=(1, 1))  # tmpfs alone does not count this as a modification
         return before
 
     def do_resize(self, slot: int, size: int) -> None:
@@ -130,6 +131,8 @@ class Player:
     def do_holes(self, slot: int, offset: int) -> object:
         """Where data and holes are differs by file system, but a hole must read as zeros."""
         fd = self._open[slot]
+        if not self._readable(fd):
+            return "no file"
         size = os.fstat(fd).st_size
         data = outcome(os.lseek, fd, offset, os.SEEK_DATA)
         end = data if isinstance(data, int) else size
