@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
+import random
+import threading
 
 from .cases import MIB, called, case, disk_case, get, in_child, outcome, put
 
@@ -125,6 +127,27 @@ def holes() -> object:
         outcome(os.lseek, fd, -1, os.SEEK_DATA),
     ]
     return [found, get("a") == bytes(2 * MIB) + b"middle" + bytes(2 * MIB - 6) + b"unwritten yet" + bytes(2 * MIB - 13)]
+
+
+@case
+def many_look_for_holes_at_once() -> object:
+    fd = opened("a")
+    os.ftruncate(fd, 8 * MIB)
+    found: list[int] = []
+
+    def look(number: int) -> None:
+        own = opened("a")
+        for _ in range(5):
+            os.pwrite(own, b"x", (number % 8) * MIB)
+            found.append(os.lseek(own, (number % 8) * MIB, os.SEEK_DATA) // MIB)
+        os.close(own)
+
+    threads = [threading.Thread(target=look, args=(number,)) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(found)
 
 
 @case
@@ -284,8 +307,6 @@ def making_durable() -> object:
 
 @case
 def random_access_within_one_file() -> object:
-    import random
-
     dice = random.Random(5)  # noqa: S311 - dice
     expected = bytearray()
     fd = opened("a")

@@ -8,7 +8,8 @@ Locks (flock, fcntl) are left to the kernel: everybody who sees the tree runs on
 from __future__ import annotations
 
 import os
-from _thread import start_new_thread
+from _queue import SimpleQueue
+from _thread import allocate_lock, start_new_thread
 
 from belljar.fs.fuse import protocol, writing
 from belljar.fs.fuse.session import Session
@@ -55,6 +56,9 @@ class WritableServer:
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._known = Known(tree)
+        self._seeks: SimpleQueue[tuple[int, int, bytes] | None] = SimpleQueue()
+        self._seeking = allocate_lock()  # held while the thread that seeks lives
+        self._on_failure = on_failure
         self._session = Session(
             device, self._operations(tree), on_violation=on_violation, on_failure=on_failure, writable=FEATURES
         )
@@ -79,21 +83,41 @@ class WritableServer:
         self._session.serve()
 
     def close(self) -> None:
-        """Tell the store that the kernel knows nothing any more, after every `serve` has returned.
+        """End the thread that seeks, and tell the store that the kernel knows nothing any more.
+
+        To be called after every `serve` has returned.
 
         Raises:
             Exception: the first of what the store raised; the others were told all the same.
         """
-        self._known.forget_all()
+        self._seeks.put(None)
+        with self._seeking:
+            self._known.forget_all()
 
     def _seek_later(self, node: int, request: bytes) -> None:
         """Let the kernel write back what it holds of a file, then look for data and holes in it.
 
         The kernel asks us without looking at its own unwritten pages, and would be told that they are holes. Writing
-        them back needs a thread that serves, so this is done by one that does not.
+        them back needs a thread that serves, so this is done by one that does not; one for all, however many ask.
         """
+        if self._seeking.acquire(blocking=False):
+            try:
+                start_new_thread(self._seek_on, ())
+            except RuntimeError:  # no thread to be had: this one fails, the next may try again
+                self._seeking.release()
+                raise
         _, _, unique, *_ = protocol.IN_HEADER.unpack_from(request)
-        start_new_thread(self._session.finish, (unique, self._seek, node, request))
+        self._seeks.put((unique, node, request))
+
+    def _seek_on(self) -> None:
+        try:
+            while (wanted := self._seeks.get()) is not None:
+                unique, node, request = wanted
+                self._session.finish(unique, self._seek, node, request)
+        except BaseException as failure:  # noqa: BLE001 - a silent end would leave the guest waiting for ever
+            self._on_failure(failure)
+        finally:
+            self._seeking.release()
 
     def _seek(self, node: int, request: bytes) -> bytes:
         _, offset, _ = writing.LSEEK_IN.unpack_from(request, protocol.BODY)
