@@ -3,6 +3,7 @@
 `IndexRefused`: the index is not the one that was measured; nothing of it is used.
 `SourceError`: the host's files cannot be measured; the person must change something.
 `IntegrityViolation`: a host file is no longer what its index says; the guest gets EIO, the supervisor an event.
+`VolumeCorrupt`: a volume's bytes are not what was written; treated the same way.
 """
 
 from __future__ import annotations
@@ -44,3 +45,7 @@ class IntegrityViolation(FsError):
         self.guest_path = guest_path
         self.host_path = host_path
         self.reason = reason
+
+
+class VolumeCorrupt(FsError):
+    """Bytes of an encrypted volume are not what was written there (IEEE 2952 7.1 a)."""

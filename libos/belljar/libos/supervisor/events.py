@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import signal
     from types import FrameType
 
-    from belljar.fs.serving import IntegrityViolation
+    from belljar.fs.serving import FsError
 else:  # the module behind signal, without enum and what that imports (2 ms)
     import _signal as signal
 
@@ -39,7 +39,7 @@ class Events:
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._handlers.append((number, signal.signal(number, _note_nothing)))
 
-    def on_violation(self, violation: IntegrityViolation) -> None:
+    def on_violation(self, violation: FsError) -> None:
         """Note a host file that is not what was measured. Any thread."""
         if len(self._violations) < _MAX_NOTED:
             self._violations.append(str(violation))

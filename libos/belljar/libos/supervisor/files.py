@@ -12,7 +12,6 @@ from _thread import get_native_id, start_new_thread
 from belljar.fs.serving import (
     FsError,
     Index,
-    IntegrityViolation,
     ReadAhead,
     Session,
     Source,
@@ -57,7 +56,7 @@ class GuestFiles:
         generated: dict[str, Callable[[], bytes]],
         warmup: Warmup,
         *,
-        on_violation: Callable[[IntegrityViolation], None],
+        on_violation: Callable[[FsError], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._spec = spec
