@@ -3,6 +3,8 @@
 `IndexRefused`: the index is not the one that was measured; nothing of it is used.
 `SourceError`: the host's files cannot be measured; the person must change something.
 `IntegrityViolation`: a host file is no longer what its index says; the guest gets EIO, the supervisor an event.
+`VolumeRefused`: a volume is not opened; `CredentialRefused` if another passphrase or key may open it.
+`BackupRefused`: a backup repository is not what was written.
 """
 
 from __future__ import annotations
@@ -44,3 +46,15 @@ class IntegrityViolation(FsError):
         self.guest_path = guest_path
         self.host_path = host_path
         self.reason = reason
+
+
+class VolumeRefused(FsError):
+    """A volume cannot be opened: not one, of another version, damaged, locked, or not the newest one."""
+
+
+class CredentialRefused(VolumeRefused):
+    """No key slot opens with what was given; another passphrase or key may."""
+
+
+class BackupRefused(FsError):
+    """A backup repository is damaged, foreign or incomplete; nothing of it is used."""
