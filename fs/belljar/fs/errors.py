@@ -3,8 +3,13 @@
 `IndexRefused`: the index is not the one that was measured; nothing of it is used.
 `SourceError`: the host's files cannot be measured; the person must change something.
 `IntegrityViolation`: a host file is no longer what its index says; the guest gets EIO, the supervisor an event.
+<<<<<<< HEAD
 `VolumeRefused`: a volume is not opened; `CredentialRefused` if another passphrase or key may open it.
 `BackupRefused`: a backup repository is not what was written.
+=======
+`VolumeRefused`: an encrypted volume cannot be opened; nothing of it is used.
+`VolumeCorrupt`: stored bytes of an open volume do not verify; the guest gets EIO, the supervisor an event.
+>>>>>>> volcore
 """
 
 from __future__ import annotations
@@ -49,6 +54,7 @@ class IntegrityViolation(FsError):
 
 
 class VolumeRefused(FsError):
+<<<<<<< HEAD
     """A volume cannot be opened: not one, of another version, damaged, locked, or not the newest one."""
 
 
@@ -58,3 +64,20 @@ class CredentialRefused(VolumeRefused):
 
 class BackupRefused(FsError):
     """A backup repository is damaged, foreign or incomplete; nothing of it is used."""
+=======
+    """A volume cannot be opened: wrong key, rolled back, locked by another mount, not a volume, unknown version."""
+
+
+class VolumeCorrupt(FsError):
+    """Stored bytes of an open volume are not what was written (IEEE 2952 5.2.1.2 a); the guest sees EIO.
+
+    Args:
+        where: the path, or the region of the container, that does not verify.
+        reason: what was found, and what was expected.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}", hint="restore the volume from a backup, or save what is intact")
+        self.where = where
+        self.reason = reason
+>>>>>>> volcore

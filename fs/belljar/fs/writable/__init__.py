@@ -1,0 +1,1 @@
+"""The writable file system as the kernel sees it."""
