@@ -3,13 +3,9 @@
 `IndexRefused`: the index is not the one that was measured; nothing of it is used.
 `SourceError`: the host's files cannot be measured; the person must change something.
 `IntegrityViolation`: a host file is no longer what its index says; the guest gets EIO, the supervisor an event.
-<<<<<<< HEAD
-`VolumeRefused`: a volume is not opened; `CredentialRefused` if another passphrase or key may open it.
-`BackupRefused`: a backup repository is not what was written.
-=======
-`VolumeRefused`: an encrypted volume cannot be opened; nothing of it is used.
+`VolumeRefused`: an encrypted volume cannot be opened; nothing of it is used. `CredentialRefused`: another key may.
 `VolumeCorrupt`: stored bytes of an open volume do not verify; the guest gets EIO, the supervisor an event.
->>>>>>> volcore
+`BackupRefused`: a backup repository is not what was written; nothing of it is used.
 """
 
 from __future__ import annotations
@@ -54,17 +50,6 @@ class IntegrityViolation(FsError):
 
 
 class VolumeRefused(FsError):
-<<<<<<< HEAD
-    """A volume cannot be opened: not one, of another version, damaged, locked, or not the newest one."""
-
-
-class CredentialRefused(VolumeRefused):
-    """No key slot opens with what was given; another passphrase or key may."""
-
-
-class BackupRefused(FsError):
-    """A backup repository is damaged, foreign or incomplete; nothing of it is used."""
-=======
     """A volume cannot be opened: wrong key, rolled back, locked by another mount, not a volume, unknown version."""
 
 
@@ -80,4 +65,11 @@ class VolumeCorrupt(FsError):
         super().__init__(f"{where}: {reason}", hint="restore the volume from a backup, or save what is intact")
         self.where = where
         self.reason = reason
->>>>>>> volcore
+
+
+class CredentialRefused(VolumeRefused):
+    """No key slot opens with what was given; another passphrase or key may."""
+
+
+class BackupRefused(FsError):
+    """A backup repository is damaged, foreign or incomplete; nothing of it is used."""
