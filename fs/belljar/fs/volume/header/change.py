@@ -1,4 +1,4 @@
-"""Change the slots of an opened volume: add, remove, replace. Each is one new generation of the header, durable on return.
+"""Change the slots of an opened volume: add, remove, replace; each is one new generation of the header, durable.
 
 The volume key stays: whoever has an old copy of the container, or once had the key, keeps what they have. Only new data
 keys (`belljar volume rekey --data`) shut them out of what is written later.
@@ -35,9 +35,7 @@ def add_slot(
         VolumeRefused: all slots are in use, or the label or credential cannot be used.
     """
     number = unlocked.header.free_number()
-    slot = make_slot(
-        unlocked.volume_id, unlocked.key, enrolment, number=number, label=label, random=random
-    )
+    slot = make_slot(unlocked.volume_id, unlocked.key, enrolment, number=number, label=label, random=random)
     return _write(region, unlocked, unlocked.header.with_slot(slot))
 
 

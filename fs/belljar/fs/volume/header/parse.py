@@ -1,7 +1,7 @@
 """From the bytes of a copy to a header; the inverse of `encode`. Pure, and strict: one header has one encoding.
 
-Nothing here is authenticated yet: the checksum finds accidents, and only `verify_mac` with a key of the volume says that
-somebody who had that key wrote it.
+Nothing here is authenticated yet: the checksum finds accidents, and only `verify_mac` with a key of the volume says
+that somebody who had that key wrote it.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from . import layout
 from .model import Header, Slot
 
 
-class TornCopy(VolumeRefused):
-    """A copy is damaged or was never finished; the other one may be whole."""
+class DamagedCopy(VolumeRefused):
+    """A copy is damaged, was never finished, or is none; the other one may be whole."""
 
 
 def parse_copy(raw: bytes) -> Header:
     """Return the header in a copy whose checksum holds.
 
     Raises:
-        TornCopy: the copy is cut short or damaged.
-        VolumeRefused: it is whole, but not a header this version reads.
+        DamagedCopy: the copy is cut short, damaged, or not a header at all.
+        VolumeRefused: it is whole, and of another version.
     """
     if len(raw) != layout.COPY_BYTES:
-        raise TornCopy(f"cut off after {len(raw)} bytes, expected {layout.COPY_BYTES}")
+        raise DamagedCopy(f"cut off after {len(raw)} bytes, expected {layout.COPY_BYTES}")
     if raw[:8] != layout.MAGIC:
-        raise TornCopy("does not begin as a volume does")
+        raise DamagedCopy("does not begin as a volume does")
     if hashlib.sha256(raw[: layout.CHECKSUM_AT]).digest() != raw[layout.CHECKSUM_AT :]:
-        raise TornCopy("its checksum does not hold")
+        raise DamagedCopy("its checksum does not hold")
     header = _prelude(raw)
     if any(raw[layout.PRELUDE.size + layout.SLOTS * layout.SLOT_BYTES : layout.MAC_AT]):
-        raise VolumeRefused("bytes behind the key slots that should be zero are not")
+        raise DamagedCopy("bytes behind the key slots that should be zero are not")
     return header
 
 
@@ -51,11 +51,11 @@ def _prelude(raw: bytes) -> Header:
         hint = "it was made by a newer belljar" if version > layout.VERSION else None
         raise VolumeRefused(f"the volume has format version {version}, expected {layout.VERSION}", hint=hint)
     if (cipher, derivation) != (layout.AES_256_GCM, layout.HKDF_HMAC_SHA256):
-        raise VolumeRefused(f"the header has algorithms {cipher} and {derivation}, expected 1 and 1")
+        raise DamagedCopy(f"the header has algorithms {cipher} and {derivation}, expected 1 and 1")
     if (zero, slots, slot_bytes) != (0, layout.SLOTS, layout.SLOT_BYTES) or any(raw[56 : layout.PRELUDE.size]):
-        raise VolumeRefused("the header's fixed fields are not those of version 1")
+        raise DamagedCopy("the header's fixed fields are not those of version 1")
     if not 1 <= generation <= layout.MAX_GENERATION or created_s > layout.MAX_GENERATION:
-        raise VolumeRefused(f"the header has generation {generation} and time {created_s}: out of bounds")
+        raise DamagedCopy(f"the header has generation {generation} and time {created_s}: out of bounds")
     found = (_slot(raw, number) for number in range(layout.SLOTS))
     return Header(
         volume_id=volume_id,
@@ -71,13 +71,13 @@ def _slot(raw: bytes, number: int) -> Slot | None:
     kind, label_length, parameter_length, zero, label, wrapped = layout.SLOT.unpack_from(content)
     if kind == 0:
         if any(content):
-            raise VolumeRefused(f"key slot {number} is empty but not zero")
+            raise DamagedCopy(f"key slot {number} is empty but not zero")
         return None
     if label_length > layout.MAX_LABEL_BYTES or parameter_length > layout.MAX_PARAMETER_BYTES:
-        raise VolumeRefused(f"key slot {number} has lengths {label_length} and {parameter_length}: out of bounds")
+        raise DamagedCopy(f"key slot {number} has lengths {label_length} and {parameter_length}: out of bounds")
     end = layout.SLOT.size + parameter_length
     if zero or any(content[8:16]) or any(label[label_length:]) or any(content[140:144]) or any(content[end:]):
-        raise VolumeRefused(f"key slot {number} has bytes that should be zero and are not")
+        raise DamagedCopy(f"key slot {number} has bytes that should be zero and are not")
     return Slot(
         number=number,
         kind=kind,
@@ -91,7 +91,7 @@ def _label(raw: bytes, number: int) -> str:
     try:
         label = raw.decode()
     except UnicodeDecodeError:
-        raise VolumeRefused(f"the label of key slot {number} is not UTF-8") from None
+        raise DamagedCopy(f"the label of key slot {number} is not UTF-8") from None
     if label and not label.isprintable():
-        raise VolumeRefused(f"the label of key slot {number} has characters that do not print")
+        raise DamagedCopy(f"the label of key slot {number} has characters that do not print")
     return label

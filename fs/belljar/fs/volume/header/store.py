@@ -7,13 +7,15 @@ made durable, then to the other, made durable. A reader takes the newest whole c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from belljar.fs.errors import VolumeRefused
 
 from . import layout
-from .model import Header
-from .parse import TornCopy, parse_copy
+from .parse import DamagedCopy, parse_copy
+
+if TYPE_CHECKING:
+    from .model import Header
 
 
 class Region(Protocol):
@@ -66,7 +68,7 @@ def read_copies(region: Region) -> Copies:
         raw = region.pread(layout.COPY_BYTES, number * layout.COPY_BYTES)
         try:
             whole.append(Copy(number=number, raw=raw, header=parse_copy(raw)))
-        except TornCopy as error:
+        except DamagedCopy as error:
             damaged.append((number, str(error)))
     if not whole:
         raise VolumeRefused(

@@ -1,13 +1,13 @@
 """Make a header, and open one: from a container and a credential to the volume key.
 
-A credential is tried on the slots of its kind, in order. What a header says is believed once its MAC holds under the key
-that a slot gave. Nothing is written before that.
+A credential is tried on the slots of its kind, in order. What a header says is believed once its MAC holds under the
+key that a slot gave. Nothing is written before that.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -53,7 +53,7 @@ class Unlocked:
     copy: int
     notes: tuple[str, ...] = ()
 
-    def __enter__(self) -> Unlocked:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -130,14 +130,12 @@ def unlock(region: Region, credential: Credential, *, writable: bool = True, slo
     )
 
 
-def _opened(  # noqa: PLR0913 -- what was found, gathered in one place
-    region: Region, copies: Copies, copy: Copy, key: SecretKey, number: int, *, writable: bool
-) -> Unlocked:
+def _opened(region: Region, copies: Copies, copy: Copy, key: SecretKey, number: int, *, writable: bool) -> Unlocked:
     others = [other for other in copies.whole if other.number != copy.number and other.raw != copy.raw]
     rivals = [other for other in others if other.header.generation == copy.header.generation]
     if rivals and verify_mac(rivals[0].raw, mac_key(key, copy.header.volume_id)):
         key.close()
-        raise VolumeRefused(f"two different headers of generation {copy.header.generation}: the container was tampered with")
+        raise VolumeRefused(f"two different headers of generation {copy.header.generation}: it was tampered with")
     notes = [f"copy {other} of the header was damaged: {why}" for other, why in copies.damaged]
     notes += [f"copy {other.number} of the header was of generation {other.header.generation}" for other in others]
     if notes and writable:

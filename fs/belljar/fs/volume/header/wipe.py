@@ -1,6 +1,6 @@
 """Destroy a volume: overwrite both headers, so that no key slot is left; and say what that does not promise.
 
-The caller removes the container afterwards. The record is canonical JSON (RFC 8785), ready to be signed; IEEE 2952 7.5 g.
+The caller removes the container afterwards. The record is canonical JSON (RFC 8785), to be signed; IEEE 2952 7.5 g.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The kinds of slots by number, and the seam of what opens and makes them. Another kind is another row here.
 
-A slot of a kind that is not in the table is carried along, listed as unknown, and opened by nothing: a newer belljar may
-have put it there, and the header's MAC says that it was somebody with the volume key.
+A slot of a kind that is not in the table is carried along, listed as unknown, and opened by nothing: a newer belljar
+may have put it there, and the header's MAC says that it was somebody with the volume key.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Keys of a volume's owner, for slots that need no secret to be made: X25519, and X25519 with ML-KEM-768 (X-Wing).
 
 In and out come PEM files: PKCS #8 for private keys, SubjectPublicKeyInfo for public ones (RFC 8410; for the hybrid,
-draft-connolly-cfrg-xwing-kem, whose private key is a seed of 32 bytes). The hybrid stays secret as long as one half does.
+draft-connolly-cfrg-xwing-kem, whose private key is a seed of 32 bytes). The hybrid holds as long as one half does.
 """
 
 from __future__ import annotations
@@ -170,7 +170,9 @@ def _expand(seed: bytes) -> tuple[MLKEM768PrivateKey, X25519PrivateKey]:
 
 
 def _no_mlkem() -> VolumeRefused:
-    return VolumeRefused("the cryptography library here has no ML-KEM", hint="install its wheel: pip install cryptography")
+    return VolumeRefused(
+        "the cryptography library here has no ML-KEM", hint="install its wheel: pip install cryptography"
+    )
 
 
 def _pem(der: bytes, what: str) -> bytes:

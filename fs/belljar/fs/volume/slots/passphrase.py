@@ -38,7 +38,7 @@ MAX_PASSPHRASE_BYTES = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one guess costs. By default four times the memory of RFC 9106's second recommendation: 0.9 s on two cores."""
+    """What one guess costs; by default four times the memory of RFC 9106's second choice: 0.9 s on two cores."""
 
     memory_kib: int = 256 * 1024
     iterations: int = 3

@@ -1,4 +1,4 @@
-"""Slots for an owner's public key: HPKE base mode (RFC 9180), for recovery; whoever makes one needs no secret of theirs.
+"""Slots for an owner's public key: HPKE base mode (RFC 9180), for recovery; making one needs no secret of theirs.
 
 Base mode says nothing about who made a slot: the header's MAC does, and only for those who have the volume key already.
 So an owner's key alone may open a volume that somebody else put in its place; the freshness anchor is what tells.

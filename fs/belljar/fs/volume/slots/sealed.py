@@ -1,7 +1,7 @@
 """Slots for a sealing key of an enclave: whoever runs as that enclave, on that machine, opens the volume unattended.
 
-The seam is `Sealer`: attestation fills it. What is sealed is a fresh wrapping key, never the volume key itself, so that a
-sealer that ignores the purpose it is told still cannot move a slot to another place.
+The seam is `Sealer`: attestation fills it. What is sealed is a fresh wrapping key, never the volume key itself, so that
+a sealer that ignores the purpose it is told still cannot move a slot to another place.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -37,7 +37,7 @@ class SecretKey:
     def __len__(self) -> int:
         return self._length
 
-    def __enter__(self) -> SecretKey:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -81,9 +81,11 @@ def _lock(pages: mmap.mmap) -> bool:
         pages.madvise(mmap.MADV_DONTDUMP)
     anchor = ctypes.c_char.from_buffer(pages)
     try:
-        return ctypes.CDLL(None).mlock(ctypes.c_void_p(ctypes.addressof(anchor)), ctypes.c_size_t(len(pages))) == 0
+        failed: int = ctypes.CDLL(None).mlock(ctypes.c_void_p(ctypes.addressof(anchor)), ctypes.c_size_t(len(pages)))
     except (AttributeError, OSError):
         return False
+    else:
+        return failed == 0
     finally:
         del anchor
 
