@@ -50,7 +50,12 @@ def test_a_state_is_read_as_it_was_written(anchored: Anchored, sequence: int, re
     assert layout.parse_state(raw, VOLUME, key) == state
 
 
-@given(ROOTS, ROOTS, st.integers(1, 2**60), st.text(min_size=1, max_size=60).filter(str.isprintable))
+@given(
+    ROOTS,
+    ROOTS,
+    st.integers(1, 2**60),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=60),
+)
 def test_a_reset_is_read_as_it_was_written(before: Anchored, after: Anchored, number: int, reason: str) -> None:
     reset = Reset(number=number, before=before, after=after, time_s=number, reason=reason)
     assert layout.parse_reset(layout.encode_reset(VOLUME, reset, KEY), VOLUME, KEY) == reset
@@ -174,7 +179,7 @@ def test_random_histories_end_where_they_should(
     last = [write for write in writes if write]
     if last:  # the last write is torn: what was there before is anchored, or the new one where the cut changes nothing
         raw = bytearray(file.read_bytes())
-        offset, content = last[-1]
+        offset, _ = last[-1]
         raw[offset + cut : offset + 512] = bytes(512 - cut)
         file.write_bytes(raw)
         with PlatformAnchor(str(folder)) as anchor:
@@ -192,10 +197,12 @@ def damaged(tmp_path: Path, content: bytes, *, key: bytes | None = None) -> Plat
 def test_a_damaged_file_is_refused_with_the_remedy_and_can_be_replaced_on_purpose(tmp_path: Path) -> None:
     for number, content in enumerate((b"", b"x" * 100, bytes(layout.FILE_BYTES), os.urandom(layout.FILE_BYTES))):
         with damaged(tmp_path / str(number), content) as anchor:
-            for step in (lambda: anchor.read(VOLUME), lambda: anchor.advance(VOLUME, root(2))):
-                with pytest.raises(VolumeRefused, match="the anchor cannot be used: neither slot is whole") as caught:
-                    step()
-                assert "belljar volume" in str(caught.value.hint)
+            said = "the anchor cannot be used: neither slot is whole"
+            with pytest.raises(VolumeRefused, match=said) as caught:
+                anchor.read(VOLUME)
+            assert "belljar volume" in str(caught.value.hint)
+            with pytest.raises(VolumeRefused, match=said):
+                anchor.advance(VOLUME, root(2))
             anchor.reset(VOLUME, root(2), reason="file was lost", time_s=3)
             assert anchor.read(VOLUME) == root(2)
             assert anchor.resets(VOLUME)[0].before == Anchored(0, bytes(32))

@@ -24,6 +24,7 @@ from belljar.fs.volume.slots.key_file import KeyFile
 from belljar.fs.volume.slots.owner_keys import (
     X25519,
     XWING,
+    OwnerPrivateKey,
     generate_owner_key,
     load_owner_private,
     load_owner_public,
@@ -61,7 +62,7 @@ def sealed_by(key: bytes) -> SealedBy:
     return SealedBy(sealer=LocalSealer(key))
 
 
-KINDS = {
+KINDS: dict[str, tuple[kinds.Enrolment, kinds.Credential, kinds.Credential]] = {
     "passphrase": (passphrase(), passphrase(), passphrase(b"wrong")),
     "x25519": (Recipient(key=OWNER[X25519].public), Owner(key=OWNER[X25519]), Owner(key=OTHER[X25519])),
     "xwing": (Recipient(key=OWNER[XWING].public), Owner(key=OWNER[XWING]), Owner(key=OTHER[XWING])),
@@ -247,3 +248,12 @@ def test_one_slot_can_be_asked_for() -> None:
             assert opened.slot == 0
         with pytest.raises(CredentialRefused, match="no key-file slot to try"):
             unlock(region, KEY_FILE, slot=1)
+
+
+def test_hybrid_keys_are_those_of_x_wing() -> None:
+    """The first vector of draft-connolly-cfrg-xwing-kem-08, appendix C, as OpenJDK's conformance test has it."""
+    seed = bytes.fromhex("7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26")
+    public = OwnerPrivateKey(kem=XWING, seed=seed).public.raw
+    assert public.hex().startswith(
+        "e2236b35a8c24b39b10aa1323a96a919a2ced88400633a7b07131713fc14b2b5b19cfc3da5fa1a92c49f25513e0fd30d6b1611c9ab9635d7"
+    )

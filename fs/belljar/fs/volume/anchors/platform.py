@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _UNKNOWN = Anchored(0, bytes(32))
-_REMEDY = "if you are sure that this container is the newest one, anchor it anew: belljar volume rollback --anchor"
+_REMEDY = "if you are sure that this container is the newest one, anchor it anew: belljar volume anchor --reset REASON"
 
 
 def anchors_folder(environment: Mapping[str, str], user_id: int) -> str:

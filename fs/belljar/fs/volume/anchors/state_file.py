@@ -72,6 +72,8 @@ def _lock(descriptor: int, path: str) -> None:
 def create_state_file(folder: str, path: str, content: bytes) -> None:
     """Make a state file, whole or not at all; durable on return."""
     temporary = f"{path}.{os.getpid()}.new"
+    if os.path.lexists(temporary):  # of a process of that number that died
+        os.unlink(temporary)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | portable.BINARY_CLOEXEC | portable.NOFOLLOW
     descriptor = os.open(temporary, flags, _FILE_MODE)
     try:
