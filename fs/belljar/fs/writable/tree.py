@@ -83,15 +83,12 @@ class WritableTree(Protocol):
 
     def lookup(self, parent: int, name: bytes) -> Attributes:
         """Return what a directory calls `name`. Raises ENOENT, ENOTDIR."""
-        ...
 
     def attributes(self, ino: int) -> Attributes:
         """Return the attributes of an inode. Raises ENOENT for one that is gone."""
-        ...
 
     def set_attributes(self, ino: int, changes: Changes) -> Attributes:
         """Change attributes; `size` cuts or extends a regular file. Raises EFBIG, ENOSPC, EDQUOT, EISDIR, EINVAL."""
-        ...
 
     def make(  # noqa: PLR0913 - what mknod, mkdir and symlink take
         self, parent: int, name: bytes, mode: int, uid: int, gid: int, *, rdev: int = 0, target: bytes = b""
@@ -100,37 +97,27 @@ class WritableTree(Protocol):
 
         Raises EEXIST, ENOENT, ENOTDIR, ENOSPC, EDQUOT, ENAMETOOLONG.
         """
-        ...
 
     def make_unnamed(self, mode: int, uid: int, gid: int) -> Attributes:
         """Make a file without a name (O_TMPFILE): nlink 0 until it is linked."""
-        ...
 
     def link(self, ino: int, parent: int, name: bytes) -> Attributes:
         """Give an inode another name. Raises EMLINK, EEXIST, EPERM for directories."""
-        ...
 
     def unlink(self, parent: int, name: bytes) -> None:
         """Remove a name; the inode lives until `forget`. Raises ENOENT, EISDIR."""
-        ...
 
     def rmdir(self, parent: int, name: bytes) -> None:
         """Remove an empty directory. Raises ENOENT, ENOTDIR, ENOTEMPTY."""
-        ...
 
-    def rename(  # noqa: PLR0913 - what renameat2 takes
-        self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int
-    ) -> None:
+    def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
         """Rename with RENAME_NOREPLACE or RENAME_EXCHANGE; EINVAL for RENAME_WHITEOUT and for a loop."""
-        ...
 
     def forget(self, ino: int) -> None:
         """Say that the kernel knows an inode no more: one without names is deleted with its content."""
-        ...
 
     def target(self, ino: int) -> bytes:
         """Return where a symlink points. Raises EINVAL."""
-        ...
 
     def entries(self, ino: int, after: int) -> Iterator[tuple[int, bytes, int, int]]:
         """Yield (cookie, name, ino, mode) of what is in a directory, with cookies greater than `after`.
@@ -138,54 +125,39 @@ class WritableTree(Protocol):
         Cookies are positive, stable and of 63 bits; "." and ".." are never among the names. Changes meanwhile do no
         harm: what is neither made nor removed is yielded exactly once.
         """
-        ...
 
     def parent(self, ino: int) -> int:
         """Return the directory that holds a directory; the root holds itself."""
-        ...
 
     def read(self, ino: int, offset: int, size: int) -> bytes:
         """Return content, shorter at the end of the file."""
-        ...
 
     def write(self, ino: int, offset: int, content: bytes | memoryview) -> int:
         """Write the whole content and return its length. Raises ENOSPC, EDQUOT, EFBIG and then has written nothing."""
-        ...
 
     def allocate(self, ino: int, offset: int, length: int, mode: int) -> None:
         """Do fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE with or without KEEP_SIZE; else EOPNOTSUPP."""
-        ...
 
     def seek(self, ino: int, offset: int, whence: int) -> int:
         """Return the next data (SEEK_DATA) or hole (SEEK_HOLE) at or after an offset. Raises ENXIO."""
-        ...
 
-    def copy_range(  # noqa: PLR0913 - what copy_file_range takes
-        self, ino: int, offset: int, to_ino: int, to_offset: int, length: int
-    ) -> int:
+    def copy_range(self, ino: int, offset: int, to_ino: int, to_offset: int, length: int) -> int:
         """Copy content between files, or within one where the ranges do not meet (EINVAL); return the bytes copied."""
-        ...
 
     def xattr(self, ino: int, name: bytes) -> bytes:
         """Return an extended attribute. Raises ENODATA."""
-        ...
 
     def set_xattr(self, ino: int, name: bytes, content: bytes, flags: int) -> None:
         """Set an extended attribute, with XATTR_CREATE or XATTR_REPLACE. Raises E2BIG, ENOSPC, EEXIST, ENODATA."""
-        ...
 
     def remove_xattr(self, ino: int, name: bytes) -> None:
         """Remove an extended attribute. Raises ENODATA."""
-        ...
 
     def xattrs(self, ino: int) -> list[bytes]:
         """Return the names of the extended attributes."""
-        ...
 
     def sync(self, ino: int) -> None:
         """Make durable, and anchor, everything that was written before: fsync, fsyncdir and syncfs alike."""
-        ...
 
     def space(self) -> tuple[int, int, int, int, int]:
         """Return statfs in blocks of 4096 bytes: blocks, free, available, inodes, free inodes."""
-        ...
