@@ -1,7 +1,7 @@
 """Change the slots of an opened volume: add, remove, replace; each is one new generation of the header, durable.
 
-The volume key stays: whoever has an old copy of the container, or once had the key, keeps what they have. Only new data
-keys (`belljar volume rekey --data`) shut them out of what is written later.
+The volume key stays: whoever has an old copy of the container, or once had the key, keeps what they have. Only a new
+volume, into which everything is copied, shuts them out of what is written later.
 """
 
 from __future__ import annotations
