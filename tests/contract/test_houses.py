@@ -12,7 +12,7 @@ import pytest
 from support.source import HOUSES, ROOT, house_of, imported, in_checkout, modules
 
 DOORS = {
-    "fs": {"belljar.fs.measuring", "belljar.fs.serving", "belljar.fs.errors"},
+    "fs": {"belljar.fs.measuring", "belljar.fs.serving", "belljar.fs.errors", "belljar.fs.volumes"},
     "attestation": {
         "belljar.attestation.cose",
         "belljar.attestation.errors",

@@ -45,7 +45,7 @@ class History:
     def run(self, steps: int) -> None:
         """Do so many random operations."""
         ways: list[tuple[Callable[[], None], int]] = [
-            (self._make, 14), (self._bulk, 1), (self._write, 20), (self._resize, 6), (self._unlink, 8),
+            (self._make, 14), (self._bulk, 4), (self._write, 20), (self._resize, 6), (self._unlink, 8),
             (self._rmdir, 3), (self._rename, 8), (self._link, 4), (self._unnamed, 2), (self._forget, 6),
             (self._read, 8), (self._zero, 4), (self._xattr, 6), (self._copy, 3), (self._attributes, 3),
             (self._sync, 6), (self._tick, 2), (self._snapshot, 2), (self._delete_snapshot, 1), (self._rollback, 1),
@@ -78,8 +78,12 @@ class History:
 
     def _bulk(self) -> None:
         directory = self._directory()
+        if directory not in self.model.nodes or not S_ISDIR(self.model.nodes[directory].mode):
+            return
         for number in range(self.chance.randrange(10, 60)):
             self._make(b"%d-" % number + b"n" * self.chance.randrange(200), directory)
+            if self.chance.random() < 0.3:
+                self._write()
         if self.chance.random() < 0.5:
             for name in list(self.model.nodes[directory].children):
                 self.both(lambda n=name: self.tree.unlink(directory, n), lambda n=name: self.model.unlink(directory, n))
@@ -184,6 +188,8 @@ class History:
 
     def _list(self) -> None:
         ino = self._directory()
+        if ino not in self.model.nodes or not S_ISDIR(self.model.nodes[ino].mode):
+            return
         found = [entry[:3] for entry in self.tree.entries(ino, 0)]
         assert [cookie for cookie, _, _ in found] == sorted({cookie for cookie, _, _ in found})
         assert {name: child for _, name, child in found} == self.model.nodes[ino].children

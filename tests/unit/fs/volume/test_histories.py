@@ -18,7 +18,7 @@ from support.volumes import KEY, VOLUME_ID, MemoryAnchor, MemoryContainer, crash
 _COUNT = int(os.environ.get("BELLJAR_HISTORIES", "0"))
 _HISTORIES = _COUNT or 24
 _SHARE = 0.5 if _COUNT else 0.25
-_STEPS = 60
+_STEPS = 80
 
 
 @pytest.mark.parametrize("seed", range(_HISTORIES))
