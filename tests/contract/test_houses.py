@@ -12,7 +12,13 @@ import pytest
 from support.source import HOUSES, ROOT, house_of, imported, in_checkout, modules
 
 DOORS = {
-    "fs": {"belljar.fs.measuring", "belljar.fs.serving", "belljar.fs.errors", "belljar.fs.volumes"},
+    "fs": {
+        "belljar.fs.errors",
+        "belljar.fs.keeping",
+        "belljar.fs.measuring",
+        "belljar.fs.serving",
+        "belljar.fs.volumes",
+    },
     "attestation": {
         "belljar.attestation.cose",
         "belljar.attestation.errors",

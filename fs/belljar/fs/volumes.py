@@ -1,106 +1,67 @@
-"""Door of this house to those who keep volumes: make, unlock, check, anchor, back up, restore, destroy. Cold."""
+"""Door of the encrypted volume: make, open, check and salvage one, and what is below and beside it.
+
+Whoever serves a volume needs `open_volume`; importing this door costs `cryptography` (about 45 ms) and nothing offline: the
+checking and salvaging rooms are imported when they are called.
+"""
 
 from __future__ import annotations
 
-from .errors import BackupRefused, CredentialRefused, VolumeCorrupt, VolumeRefused
-from .volume.anchor import Anchor, Anchored
-from .volume.anchors.layout import Reset
-from .volume.anchors.platform import PlatformAnchor, anchors_folder
-from .volume.backup.layout import Backup, Digest
-from .volume.backup.repository import Listed, Repository
-from .volume.backup.restore import restore
-from .volume.backup.source import Progress, Source
-from .volume.backup.store import open_store
-from .volume.backup.verify import Pruned, Verified, prune, verify
-from .volume.backup.write import Written, back_up
-from .volume.container import FileContainer
-from .volume.header.change import add_slot, remove_slot, replace_slot
-from .volume.header.layout import HEADER_BYTES
-from .volume.header.model import Header, Slot
-from .volume.header.store import unverified_header
-from .volume.header.unlock import Unlocked, format_header, unlock
-from .volume.header.wipe import wipe_headers
-from .volume.offline.check import Report, check_volume
-from .volume.portable import sync_folder, take_lock
-from .volume.slots.key_file import MAX_FILE_BYTES, KeyFile
-from .volume.slots.kinds import Credential, Enrolment, describe, kind_name
-from .volume.slots.owner_keys import (
-    NAMES,
-    OwnerPrivateKey,
-    generate_owner_key,
-    load_owner_private,
-    load_owner_public,
-)
-from .volume.slots.passphrase import MAX_PASSPHRASE_BYTES, Cost, Passphrase, passphrase_bytes
-from .volume.slots.public_key import Owner, Recipient
-from .volume.slots.sealed import SealedBy, Sealer
-from .volume.volume import Volume, format_volume, newest_root, open_volume
-from .writable.tree import Attributes, Changes, WritableTree
+from typing import TYPE_CHECKING
+
+from belljar.fs.volume.anchor import Anchor, Anchored
+from belljar.fs.volume.container import Container, FileContainer
+from belljar.fs.volume.ground import Limits
+from belljar.fs.volume.snapshots import Snapshot
+from belljar.fs.volume.volume import Surroundings, Usage, Volume, format_volume, newest_root, open_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from belljar.fs.volume.offline.check import Report
+    from belljar.fs.volume.offline.salvage import Salvaged
+    from belljar.fs.writable.tree import WritableTree
 
 __all__ = [
-    "HEADER_BYTES",
-    "MAX_FILE_BYTES",
-    "MAX_PASSPHRASE_BYTES",
-    "NAMES",
     "Anchor",
     "Anchored",
-    "Attributes",
-    "Backup",
-    "BackupRefused",
-    "Changes",
-    "Cost",
-    "Credential",
-    "CredentialRefused",
-    "Digest",
-    "Enrolment",
+    "Container",
     "FileContainer",
-    "Header",
-    "KeyFile",
-    "Listed",
-    "Owner",
-    "OwnerPrivateKey",
-    "Passphrase",
-    "PlatformAnchor",
-    "Progress",
-    "Pruned",
-    "Recipient",
-    "Report",
-    "Repository",
-    "Reset",
-    "SealedBy",
-    "Sealer",
-    "Slot",
-    "Source",
-    "Unlocked",
-    "Verified",
+    "Limits",
+    "Snapshot",
+    "Surroundings",
+    "Usage",
     "Volume",
-    "VolumeCorrupt",
-    "VolumeRefused",
-    "WritableTree",
-    "Written",
-    "add_slot",
-    "anchors_folder",
-    "back_up",
     "check_volume",
-    "describe",
-    "format_header",
     "format_volume",
-    "generate_owner_key",
-    "kind_name",
-    "load_owner_private",
-    "load_owner_public",
     "newest_root",
-    "open_store",
     "open_volume",
-    "passphrase_bytes",
-    "prune",
-    "remove_slot",
-    "replace_slot",
-    "restore",
-    "sync_folder",
-    "take_lock",
-    "unlock",
-    "unverified_header",
-    "verify",
-    "wipe_headers",
+    "salvage_volume",
 ]
+
+
+def check_volume(
+    container: Container,
+    *,
+    volume_id: bytes,
+    key: bytes,
+    anchor: Anchor | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Verify everything a volume refers to; see `belljar.fs.volume.offline.check`."""
+    from belljar.fs.volume.offline.check import check_volume as check
+
+    return check(container, volume_id=volume_id, key=key, anchor=anchor, progress=progress)
+
+
+def salvage_volume(
+    container: Container,
+    target: WritableTree,
+    *,
+    volume_id: bytes,
+    key: bytes,
+    progress: Callable[[int, int], None] | None = None,
+) -> Salvaged:
+    """Copy what is intact into an empty tree; see `belljar.fs.volume.offline.salvage`."""
+    from belljar.fs.volume.offline.salvage import salvage_volume as salvage
+
+    return salvage(container, target, volume_id=volume_id, key=key, progress=progress)

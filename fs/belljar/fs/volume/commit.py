@@ -115,7 +115,7 @@ class Commits:
             next_ino=live.next_ino,
             inodes=live.inodes,
             used=live.space.used,
-            end=live.space.end,
+            end=live.space.top(),
             time_ns=live.now(),
         )
 

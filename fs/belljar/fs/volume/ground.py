@@ -60,7 +60,7 @@ class Ground:
         """Return the time in nanoseconds; only what can be written asks."""
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    def write_chunk(self, ino: int, chunk: int, content: bytes | bytearray) -> bytes:
+    def write_chunk(self, ino: int, chunk: int, content: bytes | bytearray | memoryview) -> bytes:
         """Store a chunk and return its pointer. Raises EROFS."""
         raise OSError(errno.EROFS, f"{os.strerror(errno.EROFS)} (inode {ino}, chunk {chunk}, {len(content)} bytes)")
 
@@ -171,7 +171,7 @@ class Live(Ground):
         """Look again how much room there is: a commit changed it."""
         self._credit = 0
 
-    def write_chunk(self, ino: int, chunk: int, content: bytes | bytearray) -> bytes:
+    def write_chunk(self, ino: int, chunk: int, content: bytes | bytearray | memoryview) -> bytes:
         """Store a chunk in free blocks and return its pointer. Raises OSError; then nothing is taken."""
         blocks = len(content) // BLOCK_BYTES
         block = self.space.allocate(blocks)

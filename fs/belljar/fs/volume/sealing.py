@@ -73,7 +73,7 @@ class Sealer:
         self._uses += 1
         return self._epoch, self._uses - 1
 
-    def seal(self, content: bytes | bytearray, scope: int, nonce: tuple[bytes, int], context: bytes) -> bytes:
+    def seal(self, content: bytes | bytearray | memoryview, scope: int, nonce: tuple[bytes, int], context: bytes) -> bytes:
         """Return ciphertext and, as its last 16 bytes, the tag. `scope` is an inode number, NODES or ROOTS."""
         return self._cipher(nonce[0], scope).encrypt(nonce[1].to_bytes(12, "big"), content, context)
 

@@ -114,16 +114,17 @@ class Space:
         self.holes = []
         return found
 
-    def cut(self) -> int:
-        """Lower `end` to behind the last block in use, and return it. Nothing may be pinned."""
-        while self.end > FIRST_BLOCK:
-            number = (self.end - 1) // GROUP_BLOCKS
-            top = self._group(number).bits.bit_length()
-            self.end = min(self.end, max(number * GROUP_BLOCKS + top, FIRST_BLOCK))
-            if top:
-                break
+    def top(self) -> int:
+        """Return the block behind the last one that the next commit uses. Raises EIO, VolumeCorrupt."""
+        number = (self.end - 1) // GROUP_BLOCKS
+        while not self._group(number).bits:
+            number -= 1  # ends at group 0, whose first blocks are always taken
+        return number * GROUP_BLOCKS + self._group(number).bits.bit_length()
+
+    def cut(self, end: int) -> None:
+        """Note that the container was cut to so many blocks; nothing may be pinned."""
+        self.end = end
         self._runs = [(0, 0), (0, 0)]
-        return self.end
 
     def _in_hand(self, block: int, blocks: int) -> bool:
         return any(start < block + blocks and block < stop for start, stop in self._runs)

@@ -53,7 +53,7 @@ class Store:
                 f"does not verify as it was written in generation {generation}",
             ) from None
 
-    def write_chunk(self, block: int, ino: int, chunk: int, content: bytes | bytearray) -> bytes:
+    def write_chunk(self, block: int, ino: int, chunk: int, content: bytes | bytearray | memoryview) -> bytes:
         """Write a chunk of whole blocks to its place and return its pointer. Raises OSError."""
         context = self.sealer.chunk_context(ino, chunk, self.generation)
         nonce = self.sealer.next_nonce()

@@ -97,7 +97,8 @@ class Volume:
             self.tick()
             with self._live.lock:
                 if self.writable:
-                    self._live.store.container.truncate(self._live.space.cut() * BLOCK_BYTES)
+                    self._live.space.cut(self._commits.record.end)
+                    self._live.store.container.truncate(self._commits.record.end * BLOCK_BYTES)
 
     def stat(self) -> Usage:
         """Return what the volume holds."""

@@ -39,31 +39,47 @@ class Content:
         return b"".join(pieces)
 
     def write(self, inode: Inode, offset: int, content: bytes | memoryview) -> None:
-        """Write all of the content. Raises EIO, VolumeCorrupt; then nothing is written."""
+        """Write all of the content. Whole chunks are sealed at once, the edges stay in memory.
+
+        Raises:
+            OSError, VolumeCorrupt: EIO, ENOSPC; then nothing is written.
+        """
         end = offset + len(content)
-        first, last = offset >> CHUNK_BITS, (end - 1) >> CHUNK_BITS
-        partial = {first} if offset & _MASK else set[int]()
-        if end & _MASK:
-            partial.add(last)
-        edges = {chunk: self._editable(inode, chunk) for chunk in partial}  # what may fail comes first
-        at = 0
-        for chunk in range(first, last + 1):
-            start = offset + at - (chunk << CHUNK_BITS)
-            stop = min(CHUNK_BYTES, end - (chunk << CHUNK_BITS))
-            part = content[at : at + stop - start]
-            at += stop - start
-            edge = edges.get(chunk)
+        first, last = -(-offset >> CHUNK_BITS), end >> CHUNK_BITS
+        edges = {chunk: self._editable(inode, chunk) for chunk in _edges(offset, end)}
+        if first < last:
+            self._seal_whole(inode, first, last, content[(first << CHUNK_BITS) - offset :])
+        for chunk, edge in edges.items():
+            base = chunk << CHUNK_BITS
+            start, stop = max(offset - base, 0), min(end - base, CHUNK_BYTES)
             kept = len(inode.chunks.get(chunk, b""))
-            if edge is None:
-                inode.chunks[chunk] = bytes(part)
-                self.ground.dirty_bytes += len(part) - kept
-            else:
-                if start > len(edge):
-                    edge += bytes(start - len(edge))
-                edge[start:stop] = part
-                inode.chunks[chunk] = edge
-                self.ground.dirty_bytes += len(edge) - kept
-        inode.size = max(inode.size, end)
+            if start > len(edge):
+                edge += bytes(start - len(edge))
+            edge[start:stop] = content[base + start - offset : base + stop - offset]
+            inode.chunks[chunk] = edge
+            self.ground.dirty_bytes += len(edge) - kept
+        if end > inode.size:
+            inode.size = end
+
+    def _seal_whole(self, inode: Inode, first: int, last: int, content: bytes | memoryview) -> None:
+        """Seal the whole chunks first <= chunk < last, or none of them."""
+        ino, ground = inode.ino, self.ground
+        sealed: list[tuple[bytes, bytes]] = []
+        try:
+            for chunk in range(first, last):
+                key = number_key(ino, KIND_EXTENT, chunk)
+                at = (chunk - first) << CHUNK_BITS
+                sealed.append((key, ground.write_chunk(ino, chunk, content[at : at + CHUNK_BYTES])))
+            for key, _ in sealed:
+                ground.tree.get(key)  # what may fail comes first: nothing has to be read to put them
+        except (OSError, VolumeCorrupt):
+            for key, pointer in sealed:
+                ground.release(pointer, key, -1)
+            raise
+        for chunk in range(first, last):
+            ground.dirty_bytes -= len(inode.chunks.pop(chunk, b""))
+        for key, pointer in sealed:
+            self._enter(inode, key, pointer)
 
     def resize(self, inode: Inode, size: int) -> None:
         """Cut or extend. Raises EIO, VolumeCorrupt; then nothing is cut that is to stay."""
@@ -127,15 +143,19 @@ class Content:
         pointer = self.ground.write_chunk(inode.ino, chunk, content + bytes(short) if short else content)
         key = number_key(inode.ino, KIND_EXTENT, chunk)
         try:
-            old = self.ground.tree.put(key, pointer)
+            self._enter(inode, key, pointer)
         except (OSError, VolumeCorrupt):
             self.ground.release(pointer, key, -1)
             raise
-        inode.blocks += (len(content) + short) // layout.BLOCK_BYTES
+
+    def _enter(self, inode: Inode, key: bytes, pointer: bytes) -> None:
+        """Put the pointer of a chunk into the tree, and release what was there."""
+        old = self.ground.tree.put(key, pointer)
+        inode.blocks += layout.POINTER.unpack(pointer)[1]
         if old is not None:
             inode.blocks -= layout.POINTER.unpack(old)[1]
             self.ground.release(old, key, -1)
-        if chunk == 0 and inode.flags & layout.FLAG_INLINE:
+        if inode.flags & layout.FLAG_INLINE and layout.KEY_NUMBER.unpack(key)[2] == 0:
             self._remove_inline(inode)
 
     def _keep(self, inode: Inode, chunk: int, content: bytes | bytearray) -> None:
@@ -211,3 +231,8 @@ class Content:
             for key, pointer in items:
                 inode.blocks -= layout.POINTER.unpack(pointer)[1]
                 self.ground.release(pointer, key, -1)
+
+
+def _edges(offset: int, end: int) -> set[int]:
+    """Return the chunks that a range covers in part."""
+    return {at >> CHUNK_BITS for at in (offset, end) if at & _MASK}

@@ -1,4 +1,4 @@
-"""`belljar volume check`: verify everything in a volume; 1 if something is wrong."""
+"""`belljar volume check`: verify everything in a volume, and save what is intact; 1 if something is wrong."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from belljar.fs.volumes import check_volume
+from belljar.fs.volumes import check_volume, salvage_volume
 from belljar.loader.commands.progress import hashing_progress
 
-from .session import only_volume, platform_anchor, unlocked_volume
+from .create import created_volume
+from .keys.credentials import again, credential
+from .session import only_volume, platform_anchor, unlocked_with
 
 if TYPE_CHECKING:
-    from belljar.fs.volumes import Progress, Report
+    from belljar.fs.keeping import Enrolment, Progress, Report
+    from belljar.fs.volumes import FileContainer
     from belljar.loader.options import Parsed
 
 _FOUND = 1
@@ -40,22 +43,39 @@ class _Absolute:
 def main(parsed: Parsed) -> int:
     """Check a volume."""
     path = only_volume(parsed)
+    opening = credential(parsed)
     with (
-        unlocked_volume(parsed, path, writable=False) as (container, unlocked),
-        platform_anchor(parsed) as anchor,
+        unlocked_with(opening, path, writable=False) as (container, unlocked),
         hashing_progress("checking") as progress,
     ):
         with unlocked.key.view() as view:
             key = bytes(view)
-        report = check_volume(
-            container,
-            volume_id=unlocked.volume_id,
-            key=key,
-            anchor=None if parsed.has("no-anchor") else anchor,
-            progress=_Absolute(progress),
-        )
+        if parsed.has("repair"):
+            return _repair(parsed, container, (unlocked.volume_id, key), again(opening))
+        with platform_anchor(parsed) as anchor:
+            report = check_volume(
+                container,
+                volume_id=unlocked.volume_id,
+                key=key,
+                anchor=None if parsed.has("no-anchor") else anchor,
+                progress=_Absolute(progress),
+            )
     _say(report, as_json=parsed.has("json"))
     return _FOUND if report.findings else 0
+
+
+def _repair(parsed: Parsed, container: FileContainer, secrets: tuple[bytes, bytes], whom: Enrolment) -> int:
+    """Save what is intact into a new volume, which opens with the same credential."""
+    path = parsed.options["repair"]
+    with created_volume(parsed, path, whom) as (volume, _):
+        saved = salvage_volume(container, volume.tree, volume_id=secrets[0], key=secrets[1])
+    if parsed.has("json"):
+        members = {"volume": path, "copied": saved.copied, "lost": list(saved.lost)}
+        sys.stdout.write(json.dumps(members, indent=2) + "\n")
+    else:
+        sys.stdout.writelines(f"lost: {what}\n" for what in saved.lost)
+        sys.stdout.write(f"{path}: {saved.copied} copied, {len(saved.lost)} lost\n")
+    return _FOUND if saved.lost else 0
 
 
 def _say(report: Report, *, as_json: bool) -> None:

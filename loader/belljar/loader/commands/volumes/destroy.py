@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from belljar.fs.volumes import HEADER_BYTES, VolumeRefused, sync_folder, unverified_header, wipe_headers
+from belljar.fs.keeping import HEADER_BYTES, VolumeRefused, sync_folder, unverified_header, wipe_headers
 from belljar.loader import report
 from belljar.loader.bundle.files import PRIVATE, create_file
 from belljar.loader.errors import UsageError

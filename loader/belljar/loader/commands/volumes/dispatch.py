@@ -14,6 +14,7 @@ from .table import COMMANDS
 if TYPE_CHECKING:
     from belljar.loader.options import Parsed
 
+_USAGE_EXIT = 2
 _WIDTH = max(len(command.name) for command in COMMANDS)
 
 
@@ -22,7 +23,7 @@ def main(parsed: Parsed) -> int:
     words = parsed.words
     if not words or words[0] == "help":
         sys.stdout.write(_overview())
-        return 0 if words else UsageError.exit_code
+        return 0 if words else _USAGE_EXIT
     command = next((command for command in COMMANDS if command.name == f"volume {words[0]}"), None)
     if command is None:
         known = ", ".join(command.name.partition(" ")[2] for command in COMMANDS)

@@ -11,15 +11,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from belljar.fs.volumes import (
-    FileContainer,
-    PlatformAnchor,
-    VolumeRefused,
-    anchors_folder,
-    open_volume,
-    take_lock,
-    unlock,
-)
+from belljar.fs.keeping import PlatformAnchor, VolumeRefused, anchors_folder, take_lock, unlock
+from belljar.fs.volumes import FileContainer, open_volume
 from belljar.loader import report
 from belljar.loader.errors import UsageError
 
@@ -27,8 +20,10 @@ from .keys.credentials import credential
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from contextlib import AbstractContextManager
 
-    from belljar.fs.volumes import Unlocked, Volume, WritableTree
+    from belljar.fs.keeping import Credential, Unlocked, WritableTree
+    from belljar.fs.volumes import Volume
     from belljar.loader.options import Parsed
 
 
@@ -67,15 +62,22 @@ def container_of(path: str, *, writable: bool) -> Generator[FileContainer]:
 
 
 @contextmanager
-def unlocked_volume(parsed: Parsed, path: str, *, writable: bool) -> Generator[tuple[FileContainer, Unlocked]]:
-    """Open a container and its header with the credential of the options."""
+def unlocked_with(opening: Credential, path: str, *, writable: bool) -> Generator[tuple[FileContainer, Unlocked]]:
+    """Open a container and its header with a credential."""
     with (
         container_of(path, writable=writable) as container,
-        unlock(container, credential(parsed), writable=writable) as unlocked,
+        unlock(container, opening, writable=writable) as unlocked,
     ):
         for line in unlocked.notes:
             report.note(f"{path}: {line}" + ("; healed" if writable else ""))
         yield container, unlocked
+
+
+def unlocked_volume(
+    parsed: Parsed, path: str, *, writable: bool
+) -> AbstractContextManager[tuple[FileContainer, Unlocked]]:
+    """Open a container and its header with the credential of the options."""
+    return unlocked_with(credential(parsed), path, writable=writable)
 
 
 @contextmanager

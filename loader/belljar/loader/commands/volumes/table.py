@@ -76,8 +76,14 @@ COMMANDS = (
     Command(
         name="volume check",
         usage="[OPTIONS] VOLUME",
-        help="verify everything in a volume",
-        options=(*_OPENING, Option(name="no-anchor", help="do not ask whether it is the newest state"), _ANCHORS, JSON),
+        help="verify everything in a volume, or save what is intact",
+        options=(
+            *_OPENING,
+            Option(name="no-anchor", help="do not ask whether it is the newest state"),
+            Option(name="repair", value="NEW", help="save what is intact into a new volume"),
+            _ANCHORS,
+            JSON,
+        ),
         run=f"{_ROOM}.check",
         example="belljar volume check state.vol",
     ),

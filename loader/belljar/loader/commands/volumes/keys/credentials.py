@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from belljar.fs.volumes import (
+from belljar.fs.keeping import (
     MAX_FILE_BYTES,
     MAX_PASSPHRASE_BYTES,
     KeyFile,
@@ -24,7 +24,7 @@ from belljar.fs.volumes import (
 from belljar.loader.errors import LoaderError, UsageError
 
 if TYPE_CHECKING:
-    from belljar.fs.volumes import Credential, Enrolment
+    from belljar.fs.keeping import Credential, Enrolment
     from belljar.loader.options import Parsed
 
 _MAX_PEM_BYTES = 16384
@@ -39,6 +39,15 @@ def credential(parsed: Parsed) -> Credential:
     if chosen == "owner-key":
         return _owner(parsed.options[chosen])
     return Passphrase(secret=_passphrase(parsed, "", "passphrase", confirm=False))
+
+
+def again(opening: Credential) -> Enrolment:
+    """Return whom a slot is for that opens with the same credential."""
+    if isinstance(opening, Owner):
+        return Recipient(key=opening.key.public)
+    if isinstance(opening, Passphrase | KeyFile):
+        return opening
+    raise LoaderError("no slot can be made for what opens this volume")
 
 
 def enrolment(parsed: Parsed, prefix: str = "") -> Enrolment:

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from belljar.fs.volumes import NAMES, generate_owner_key
+from belljar.fs.keeping import NAMES, generate_owner_key
 from belljar.loader import report
 from belljar.loader.bundle.files import PRIVATE, PUBLIC, create_file
 from belljar.loader.errors import LoaderError, UsageError

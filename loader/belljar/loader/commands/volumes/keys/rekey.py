@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from belljar.fs.volumes import replace_slot
+from belljar.fs.keeping import replace_slot
 from belljar.loader import report
 from belljar.loader.commands.volumes.session import only_volume, unlocked_volume
 

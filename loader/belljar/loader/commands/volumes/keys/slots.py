@@ -7,7 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from belljar.fs.volumes import FileContainer, add_slot, describe, kind_name, remove_slot, unverified_header
+from belljar.fs.keeping import add_slot, describe, kind_name, remove_slot, unverified_header
+from belljar.fs.volumes import FileContainer
 from belljar.loader.commands.runs.table import aligned
 from belljar.loader.commands.volumes.session import only_volume, unlocked_volume
 from belljar.loader.errors import UsageError
@@ -15,7 +16,7 @@ from belljar.loader.errors import UsageError
 from .credentials import enrolment
 
 if TYPE_CHECKING:
-    from belljar.fs.volumes import Header
+    from belljar.fs.keeping import Header
     from belljar.loader.options import Parsed
 
 

@@ -7,11 +7,13 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from belljar.fs.volumes import newest_root, unverified_header
+from belljar.fs.keeping import unverified_header
+from belljar.fs.volumes import newest_root
 from belljar.loader.commands.volumes.session import container_of, now_s, only_volume, platform_anchor, unlocked_volume
 
 if TYPE_CHECKING:
-    from belljar.fs.volumes import Anchored, Reset
+    from belljar.fs.keeping import Reset
+    from belljar.fs.volumes import Anchored
     from belljar.loader.options import Parsed
 
 

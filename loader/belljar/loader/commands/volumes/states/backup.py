@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from belljar.fs.volumes import Source, back_up, prune, verify
+from belljar.fs.keeping import Source, back_up, prune, verify
 from belljar.loader.commands.progress import hashing_progress
 from belljar.loader.commands.runs.table import aligned
 from belljar.loader.commands.volumes.session import now_s
@@ -16,7 +16,7 @@ from belljar.loader.errors import UsageError
 from .repository import opened_repository
 
 if TYPE_CHECKING:
-    from belljar.fs.volumes import Listed
+    from belljar.fs.keeping import Listed
     from belljar.loader.options import Parsed
 
 
@@ -58,8 +58,8 @@ def _back_up(parsed: Parsed) -> int:
         sys.stdout.write(json.dumps(members, indent=2) + "\n")
     else:
         sys.stdout.write(
-            f"backup {written.digest.hex()}\nnumber {written.backup.number}, "
-            f"{written.written_bytes} bytes written of {written.backup.container_bytes}, {removed} old backups removed\n"
+            f"backup {written.digest.hex()}\nnumber {written.backup.number}, {written.written_bytes} bytes written "
+            f"of {written.backup.container_bytes}, {removed} old backups removed\n"
         )
     return 0
 

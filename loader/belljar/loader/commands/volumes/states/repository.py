@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from belljar.fs.volumes import BackupRefused, Repository, open_store
+from belljar.fs.keeping import BackupRefused, Repository, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from belljar.fs.volumes import Listed
+    from belljar.fs.keeping import Listed
 
 
 @contextmanager

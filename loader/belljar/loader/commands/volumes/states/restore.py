@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from belljar.fs.volumes import restore
+from belljar.fs.keeping import restore
 from belljar.loader import report
 from belljar.loader.commands.progress import hashing_progress
 from belljar.loader.errors import UsageError

@@ -11,18 +11,19 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from belljar.fs.volumes import Changes
+from belljar.fs.keeping import Changes
 from belljar.loader.errors import LoaderError
 
 from .paths import CHUNK_BYTES, lookup
 
 if TYPE_CHECKING:
-    from belljar.fs.volumes import Progress, WritableTree
+    from belljar.fs.keeping import Progress, WritableTree
 
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _PERMISSIONS = 0o1777
 _USER = "user."
-_ZEROS = bytes(CHUNK_BYTES)
+_STORED_BYTES = 64 * 1024  # the volume's own chunks
+_ZEROS = bytes(_STORED_BYTES)
 
 
 class Inward:
@@ -135,13 +136,19 @@ class Inward:
                 content = file.read(CHUNK_BYTES)
                 if not content:
                     break
-                if content != _ZEROS[: len(content)]:
-                    self._tree.write(ino, offset, content)
+                self._write(ino, offset, content)
                 self.copied_bytes += len(content)
                 if self._progress is not None:
                     self._progress.advance(len(content))
                 offset = _next_data(file.fileno(), offset + len(content))
             self._tree.set_attributes(ino, Changes(size=os.fstat(file.fileno()).st_size))
+
+    def _write(self, ino: int, offset: int, content: bytes) -> None:
+        """Write what is not zero; a volume stores no zeros where nobody writes them."""
+        for start in range(0, len(content), _STORED_BYTES):
+            part = content[start : start + _STORED_BYTES]
+            if part != _ZEROS[: len(part)]:
+                self._tree.write(ino, offset + start, part)
 
     def _finish(self, ino: int, found: os.stat_result) -> None:
         times = Changes(atime_ns=found.st_atime_ns, mtime_ns=found.st_mtime_ns)

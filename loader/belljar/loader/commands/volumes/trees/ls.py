@@ -18,7 +18,7 @@ from .paths import find, names_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from belljar.fs.volumes import Attributes, WritableTree
+    from belljar.fs.keeping import Attributes, WritableTree
     from belljar.loader.options import Parsed
 
 _Row = tuple[str, "Attributes", str]

@@ -16,7 +16,7 @@ from belljar.loader.errors import LoaderError
 from .paths import CHUNK_BYTES, data_ranges
 
 if TYPE_CHECKING:
-    from belljar.fs.volumes import Attributes, Progress, WritableTree
+    from belljar.fs.keeping import Attributes, Progress, WritableTree
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _PERMISSIONS = 0o1777

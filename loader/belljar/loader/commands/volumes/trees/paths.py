@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from belljar.loader.errors import LoaderError
 
 if TYPE_CHECKING:
-    from belljar.fs.volumes import Attributes, WritableTree
+    from belljar.fs.keeping import Attributes, WritableTree
 
 ROOT_INO = 1
 CHUNK_BYTES = 1024 * 1024

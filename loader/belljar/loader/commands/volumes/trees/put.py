@@ -17,7 +17,7 @@ from .inward import Inward
 from .paths import find, lookup, names_of
 
 if TYPE_CHECKING:
-    from belljar.fs.volumes import WritableTree
+    from belljar.fs.keeping import WritableTree
     from belljar.loader.options import Parsed
 
 
