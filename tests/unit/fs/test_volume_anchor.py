@@ -169,7 +169,7 @@ def test_random_histories_end_where_they_should(
 ) -> None:
     folder = tmp_path_factory.mktemp("anchor") / "a"
     writes: list[tuple[int, bytes] | None] = []
-    now = 0
+    before = now = 0
     with PlatformAnchor(str(folder), open_file=recording(writes)) as anchor:
         for step in steps:
             before = now

@@ -59,9 +59,9 @@ def enrolment(parsed: Parsed, prefix: str = "") -> Enrolment:
     """
     names = ("passphrase-file", "passphrase-fd", "key-file", "recipient")
     chosen = _chosen(parsed, tuple(prefix + name for name in names))
-    if chosen == prefix + "key-file":
+    if chosen is not None and chosen.endswith("key-file"):
         return KeyFile(content=_read(parsed.options[chosen], MAX_FILE_BYTES + 1))
-    if chosen == prefix + "recipient":
+    if chosen is not None and chosen.endswith("recipient"):
         return Recipient(key=load_owner_public(_read(parsed.options[chosen], _MAX_PEM_BYTES)))
     return Passphrase(secret=_passphrase(parsed, prefix, "new passphrase", confirm=True))
 

@@ -129,7 +129,7 @@ def _safe(name: bytes) -> str:
         LoaderError: here it would not be one name.
     """
     text = os.fsdecode(name)
-    forbidden = {os.sep, os.altsep or os.sep, "\0"} | ({":"} if os.name == "nt" else set())
-    if text in ("", ".", "..") or forbidden & set(text):
+    forbidden = os.sep + (os.altsep or "") + "\0" + (":" if os.name == "nt" else "")
+    if text in ("", ".", "..") or set(forbidden) & set(text):
         raise LoaderError(f"{text!r}: a name in the volume that cannot be used on this system")
     return text
