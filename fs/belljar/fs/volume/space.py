@@ -88,6 +88,7 @@ class Space:
             if group.pinned:
                 group.pinned = 0
                 self._longest.pop(number, None)
+        self._runs = [(0, 0), (0, 0)]  # the next ones are the lowest again: the container can be cut at its end
         self.holes += self._freed
         self._freed = []
         self.dirty.clear()
