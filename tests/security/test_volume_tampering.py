@@ -1,4 +1,4 @@
-"""Every kind of region of a volume flipped, cut, swapped, repeated, reordered and replayed: noticed, and nothing wrong read.
+"""Every kind of region of a volume flipped, cut, swapped, reordered, replayed: noticed, and nothing wrong is read.
 
 The attacker holds the container and does not know the key. `SINGLE` are changes of one region, `WHOLE` of the volume.
 """
@@ -16,8 +16,9 @@ from support.volume_parts import Parts, Region, build, everything, readable
 from support.volumes import KEY, VOLUME_ID, MemoryAnchor, MemoryContainer, mounted
 
 _NODES = (
-    "root node", "leaf with bitmaps", "leaf with snapshots", "leaf with inodes", "leaf with names", "leaf with a small file",
-    "leaf with a symlink", "leaf with xattrs", "leaf with extents", "root node of the snapshot",
+    "root node", "leaf with bitmaps", "leaf with snapshots", "leaf with inodes", "leaf with names",
+    "leaf with a small file", "leaf with a symlink", "leaf with xattrs", "leaf with extents",
+    "root node of the snapshot",
 )  # fmt: skip
 _CHUNKS = ("chunk 0 of one", "chunk 2 of one", "chunk 0 of two", "chunk 1 of two", "chunk 4 of two")
 Change = Callable[[bytearray, Region, Parts], None]
@@ -141,7 +142,9 @@ def _with_slot(parts: Parts, slot: int, record: bytes) -> bytearray:
     return content
 
 
-@pytest.mark.parametrize("at", [0, 8, 10, 12, 15, 16, 31, 32, 35, 36, 63, 64, 71, 72, 103, 104, 160, 2000, 4079, 4080, 4095])
+@pytest.mark.parametrize(
+    "at", [0, 8, 10, 12, 15, 16, 31, 32, 35, 36, 63, 64, 71, 72, 103, 104, 160, 2000, 4079, 4080, 4095]
+)
 def test_a_flipped_byte_of_the_newest_root_record_is_a_step_back_in_time(parts: Parts, at: int) -> None:
     slot = _newest_slot(parts)
     record = bytearray(_slot(parts.content, slot))
@@ -152,7 +155,7 @@ def test_a_flipped_byte_of_the_newest_root_record_is_a_step_back_in_time(parts: 
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
-        (lambda parts, slot: bytes(BLOCK_BYTES), "went back in time"),
+        (lambda _parts, _slot: bytes(BLOCK_BYTES), "went back in time"),
         (lambda parts, slot: _slot(parts.content, 1 - slot), "went back in time"),
         (lambda parts, slot: _slot(parts.older, slot), "went back in time"),
         (lambda parts, slot: _slot(parts.oldest, slot), "went back in time"),
@@ -186,7 +189,9 @@ def test_a_whole_older_container_is_refused(parts: Parts, which: str) -> None:
 
 def test_older_slots_over_newer_blocks_are_refused(parts: Parts) -> None:
     content = bytearray(parts.content)
-    content[ROOT_OFFSETS[0] : ROOT_OFFSETS[1] + BLOCK_BYTES] = parts.older[ROOT_OFFSETS[0] : ROOT_OFFSETS[1] + BLOCK_BYTES]
+    content[ROOT_OFFSETS[0] : ROOT_OFFSETS[1] + BLOCK_BYTES] = parts.older[
+        ROOT_OFFSETS[0] : ROOT_OFFSETS[1] + BLOCK_BYTES
+    ]
     _expect_refused(parts, content, "went back in time")
 
 
@@ -205,7 +210,9 @@ def test_a_fork_is_refused(parts: Parts, more: int) -> None:
 
 
 def test_a_container_of_another_volume_is_refused(parts: Parts, stranger: Parts) -> None:
-    _expect_refused(parts, bytearray(stranger.content), "forked: found generation 5 with digest .* expected generation 5")
+    _expect_refused(
+        parts, bytearray(stranger.content), "forked: found generation 5 with digest .* expected generation 5"
+    )
 
 
 @pytest.mark.parametrize("less", [1, BLOCK_BYTES, 100_000])
@@ -214,7 +221,9 @@ def test_a_container_that_was_cut_is_refused(parts: Parts, less: int) -> None:
 
 
 def test_a_container_cut_before_its_slots_is_refused(parts: Parts) -> None:
-    _expect_refused(parts, bytearray(parts.content[: ROOT_OFFSETS[0] + 100]), "root slot 0: got 100 bytes, expected 4096")
+    _expect_refused(
+        parts, bytearray(parts.content[: ROOT_OFFSETS[0] + 100]), "root slot 0: got 100 bytes, expected 4096"
+    )
 
 
 @pytest.mark.parametrize(("key", "volume_id"), [(bytes(32), VOLUME_ID), (KEY, bytes(16))], ids=["key", "volume id"])

@@ -14,10 +14,13 @@ from belljar.fs.volume.sealing import Sealer
 from belljar.fs.volume.snapshots import is_extent
 from belljar.fs.volume.store import Store
 from belljar.fs.volume.volume import Volume
-from belljar.fs.writable.tree import WritableTree
 from support.posix_model import State
 from support.volume_states import state_of
 from support.volumes import KEY, VOLUME_ID, MemoryAnchor, MemoryContainer, drawn, formatted, mounted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from belljar.fs.writable.tree import WritableTree
 
 Region = tuple[int, int]
 """(offset, length) in the container."""
@@ -43,7 +46,7 @@ class Parts:
     oldest: bytes = b""
 
 
-def build(volume_id: bytes = VOLUME_ID, seed: int = 1) -> Parts:
+def build(seed: int = 1) -> Parts:
     """Return a volume with files of every kind, three generations of one, and a snapshot."""
     container, anchor = formatted(seed=seed)
     volume = mounted(container, anchor, seed=seed)
@@ -63,7 +66,7 @@ def build(volume_id: bytes = VOLUME_ID, seed: int = 1) -> Parts:
     tree.write(one, 0, random(200_000))
     volume.snapshot("kept")
     older = bytes(container.content)
-    before = _nodes(container, volume_id)
+    before = _nodes(container)
     before["chunk 0 of one"] = _cut(container.content, _chunks(container)[one, 0])
     tree.write(one, 0, random(200_000))
     for number in range(0, 400, 3):
@@ -78,8 +81,8 @@ def build(volume_id: bytes = VOLUME_ID, seed: int = 1) -> Parts:
     parts.chunks = _chunks(container)
     parts.regions = _regions(container)
     two = tree.lookup(1, b"two").ino
-    for name, ino, chunk in (("one", one, 0), ("one", one, 2), ("two", two, 0), ("two", two, 1), ("two", two, 4)):
-        parts.regions[f"chunk {chunk} of {name}"] = parts.chunks[ino, chunk]
+    for file, ino, chunk in (("one", one, 0), ("one", one, 2), ("two", two, 0), ("two", two, 1), ("two", two, 4)):
+        parts.regions[f"chunk {chunk} of {file}"] = parts.chunks[ino, chunk]
     return parts
 
 
@@ -94,8 +97,8 @@ def readable(tree: WritableTree, expected: State) -> int:
     for path, known in expected.items():
         try:
             ino = 1
-            for name in path.split(b"/")[1:]:
-                ino = tree.lookup(ino, name).ino
+            for part in path.split(b"/")[1:]:
+                ino = tree.lookup(ino, part).ino
             attributes = tree.attributes(ino)
             assert (attributes.mode, attributes.nlink, attributes.size) == (known[0], known[4], known[5])
             if attributes.mode >> 12 == 8:
@@ -116,8 +119,8 @@ def _refuses(tree: WritableTree, ino: int, offset: int, expected: bytes) -> int:
     return 0
 
 
-def _opened(container: MemoryContainer, volume_id: bytes = VOLUME_ID) -> tuple[Store, tuple[bytes, int]]:
-    sealer = Sealer(volume_id, KEY, drawn(0))
+def _opened(container: MemoryContainer) -> tuple[Store, tuple[bytes, int]]:
+    sealer = Sealer(VOLUME_ID, KEY, drawn(0))
     record, _ = newest(container, sealer)
     return Store(container, sealer, record.generation + 1), (record.pointer, record.level)
 
@@ -159,8 +162,7 @@ def _regions(container: MemoryContainer) -> dict[str, Region]:
     return regions
 
 
-def _nodes(container: MemoryContainer, volume_id: bytes) -> dict[str, bytes]:
-    del volume_id
+def _nodes(container: MemoryContainer) -> dict[str, bytes]:
     return {name: _cut(container.content, region) for name, region in _regions(container).items()}
 
 

@@ -153,8 +153,9 @@ def crashes(
                 replay(durable, done)
             pending = []
         elif event[0] == "anchor":
-            assert isinstance(event[1], Anchored)
-            anchored = event[1]
+            told = event[-1]
+            assert isinstance(told, Anchored)
+            anchored = told
         elif event[0] != "end":
             pending.append(event)
 
@@ -190,7 +191,7 @@ def ticking() -> Callable[[], int]:
 
 def drawn(seed: int) -> Callable[[int], bytes]:
     """Return a random source that is the same each time."""
-    return random.Random(seed).randbytes
+    return random.Random(seed).randbytes  # noqa: S311 - must be repeatable
 
 
 def formatted(container: MemoryContainer | None = None, anchor: MemoryAnchor | None = None, seed: int = 1) -> tuple[

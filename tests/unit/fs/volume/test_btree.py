@@ -48,7 +48,7 @@ def _key(chance: random.Random, span: int) -> bytes:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_tree_holds_what_a_dictionary_holds(seed: int) -> None:
-    chance, shelf, model = random.Random(seed), Shelf(), dict[bytes, bytes]()
+    chance, shelf, model = random.Random(seed), Shelf(), dict[bytes, bytes]()  # noqa: S311 - must be repeatable
     tree = Tree(Node(0, []), shelf.load, shelf.release)
     span, largest = chance.choice([30, 1000, 1 << 40]), chance.choice([20, 600, 4096])
     for step in range(_STEPS):
@@ -91,7 +91,7 @@ def test_a_tree_that_lost_everything_is_one_empty_node() -> None:
     for key in keys:
         tree.put(key, bytes(100))
     shelf.commit(tree)
-    assert tree.root.level == 2 or tree.root.level == 1
+    assert tree.root.level == 1
     for key in keys[::-1]:
         assert tree.delete(key) == bytes(100)
     assert tree.root.level == 0
