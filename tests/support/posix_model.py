@@ -177,13 +177,11 @@ class Model:
         if content:
             self._extend(node, offset)
             node.content[offset : offset + len(content)] = content
-            node.mtime_ns = None
 
     def resize(self, ino: int, size: int) -> None:
         node = self.regular(ino)
         del node.content[size:]
         self._extend(node, size)
-        node.mtime_ns = None
 
     def zero(self, ino: int, offset: int, length: int, *, extend: bool) -> None:
         node = self.regular(ino)
@@ -192,7 +190,6 @@ class Model:
         end = min(offset + length, len(node.content))
         if offset < end:
             node.content[offset:end] = bytes(end - offset)
-        node.mtime_ns = None
 
     def copy_range(self, ino: int, offset: int, to_ino: int, to_offset: int, length: int) -> None:
         piece = bytes(self.regular(ino).content[offset : offset + length])

@@ -24,7 +24,7 @@ class History:
     """One volume, its model, and the states that were committed. Any difference raises AssertionError."""
 
     def __init__(self, seed: int) -> None:
-        self.chance = random.Random(seed)
+        self.chance = random.Random(seed)  # noqa: S311 - must be repeatable
         self.container = RecordingContainer()
         self.anchor = MemoryAnchor()
         formatted(self.container, self.anchor, seed=seed)
@@ -86,7 +86,7 @@ class History:
                 self._write()
         if self.chance.random() < 0.5:
             for name in list(self.model.nodes[directory].children):
-                self.both(lambda n=name: self.tree.unlink(directory, n), lambda n=name: self.model.unlink(directory, n))
+                self._unlink_it(directory, name)
 
     def _write(self) -> None:
         ino = self._file()
@@ -99,9 +99,7 @@ class History:
 
     def _resize(self) -> None:
         ino, size = self._file(), self.chance.choice([0, 1, 1000, 2048, 2049, 65536, self.chance.randrange(250_000)])
-        self.both(
-            lambda: self.tree.set_attributes(ino, Changes(size=size)), lambda: self.model.resize(ino, size)
-        )
+        self.both(lambda: self.tree.set_attributes(ino, Changes(size=size)), lambda: self.model.resize(ino, size))
 
     def _attributes(self) -> None:
         ino, mode, when = self._any(), self.chance.randrange(0o10000), self.chance.randrange(1 << 60)
@@ -116,7 +114,9 @@ class History:
         self.both(lambda: self.tree.set_attributes(ino, Changes(mode=mode, uid=mode, mtime_ns=when)), model)
 
     def _unlink(self) -> None:
-        parent, name = self._entry()
+        self._unlink_it(*self._entry())
+
+    def _unlink_it(self, parent: int, name: bytes) -> None:
         self.both(lambda: self.tree.unlink(parent, name), lambda: self.model.unlink(parent, name))
 
     def _rmdir(self) -> None:
@@ -165,13 +165,12 @@ class History:
             )  # fmt: skip
             return
         extend, zeros = not mode & 1, size if mode & 18 else 0
-        self.both(
-            lambda: self.tree.allocate(ino, offset, size, mode),
-            lambda: (
-                self.model.zero(ino, offset + size, 0, extend=extend),
-                self.model.zero(ino, offset, zeros, extend=False),
-            ),
-        )
+
+        def model() -> None:
+            self.model.zero(ino, offset + size, 0, extend=extend)
+            self.model.zero(ino, offset, zeros, extend=False)
+
+        self.both(lambda: self.tree.allocate(ino, offset, size, mode), model)
 
     def _xattr(self) -> None:
         ino, name, flags = self._any(), self.chance.choice(_XATTRS), self.chance.choice([0, 0, 1, 2])

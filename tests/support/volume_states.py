@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from stat import S_IFMT, S_ISDIR, S_ISLNK, S_ISREG
 
-from belljar.fs.writable.tree import ROOT_INO, Attributes, WritableTree
+from belljar.fs.writable.tree import ROOT_INO, Attributes
 from support.posix_model import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from belljar.fs.writable.tree import WritableTree
 
 
 def state_of(tree: WritableTree, known_times: dict[int, int] | None = None) -> State:

@@ -42,6 +42,7 @@ class MemoryContainer:
     def __init__(self, content: bytes = b"") -> None:
         self.content = bytearray(content)
         self.room = 1 << 40
+        self.allocated = set(range(len(content) // 4096))  # as a sparse file
         self.broken: dict[str, int] = {}
         self.countdown = -1  # writes until `broken["pwrite"]` strikes; below 0 at once
 
@@ -58,10 +59,11 @@ class MemoryContainer:
 
     def pwrite(self, content: bytes | bytearray | memoryview, offset: int) -> None:
         self._strike("pwrite")
-        grows = max(0, offset + len(content) - len(self.content))
-        if grows > self.room:
+        fresh = set(range(offset // 4096, -(-(offset + len(content)) // 4096))) - self.allocated
+        if len(fresh) * 4096 > self.room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.room -= grows
+        self.room -= len(fresh) * 4096
+        self.allocated |= fresh
         write_into(self.content, offset, bytes(content))
 
     def sync(self) -> None:
@@ -69,6 +71,9 @@ class MemoryContainer:
 
     def punch(self, offset: int, length: int) -> None:
         write_into(self.content, offset, bytes(min(length, max(0, len(self.content) - offset))))
+        gone = self.allocated & set(range(-(-offset // 4096), (offset + length) // 4096))
+        self.allocated -= gone
+        self.room += len(gone) * 4096
 
     def truncate(self, size: int) -> None:
         resize(self.content, size)
@@ -148,8 +153,9 @@ def crashes(
                 replay(durable, done)
             pending = []
         elif event[0] == "anchor":
-            assert isinstance(event[1], Anchored)
-            anchored = event[1]
+            told = event[-1]
+            assert isinstance(told, Anchored)
+            anchored = told
         elif event[0] != "end":
             pending.append(event)
 
@@ -185,7 +191,7 @@ def ticking() -> Callable[[], int]:
 
 def drawn(seed: int) -> Callable[[int], bytes]:
     """Return a random source that is the same each time."""
-    return random.Random(seed).randbytes
+    return random.Random(seed).randbytes  # noqa: S311 - must be repeatable
 
 
 def formatted(container: MemoryContainer | None = None, anchor: MemoryAnchor | None = None, seed: int = 1) -> tuple[

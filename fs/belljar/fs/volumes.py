@@ -1,7 +1,7 @@
 """Door of the encrypted volume: make, open, check and salvage one, and what is below and beside it.
 
-Whoever serves a volume needs `open_volume`; importing this door costs `cryptography` (about 45 ms) and nothing offline: the
-checking and salvaging rooms are imported when they are called.
+Whoever serves a volume needs `open_volume`; importing this door costs `cryptography` (about 45 ms) and nothing
+offline: the checking and salvaging rooms are imported when they are called.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The copy-on-write tree: sorted keys and values in nodes that are read when they are needed.
 
-A node that is changed becomes dirty with everything above it, and gives its old place back (`release`); a commit writes
-dirty nodes to new places. Memory holds dirty nodes and as many clean ones as `trim` leaves. Reading never changes what is
-stored; errors while reading (EIO, VolumeCorrupt) leave the tree as it was. The caller holds the volume's lock.
+A node that is changed becomes dirty with everything above it, and gives its old place back (`release`); a commit
+writes dirty nodes to new places. Memory holds dirty nodes and as many clean ones as `trim` leaves. Reading never
+changes what is stored; errors while reading (EIO, VolumeCorrupt) leave the tree as it was. The caller holds the
+volume's lock.
 """
 
 from __future__ import annotations
@@ -179,7 +180,8 @@ class Tree:
         return child
 
     def _descend(self, key: bytes) -> tuple[Path, Node]:
-        node, path = self.root, []
+        node = self.root
+        path: Path = []
         while node.level:
             at = bisect_right(node.keys, key, 1) - 1
             path.append((node, at))

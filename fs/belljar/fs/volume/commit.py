@@ -1,22 +1,26 @@
 """One commit: everything dirty goes to new places, is made durable, and one root record makes it the volume.
 
-The order is what crash safety rests on: content and nodes first, sync, then the root record in the slot of its generation,
-sync, then the anchor. Room that the commit before used is free only after that. Bitmaps are values of the same tree: writing
-nodes takes blocks, which changes bitmaps, which may dirty nodes; so places are given until nothing changes any more.
-An ENOSPC or EIO of a write leaves everything dirty in memory, to be tried again. After a failed sync nobody knows what is
-durable: the volume takes no more changes (`failed`), and the last commit stays readable. IEEE 2952 7.4 c.
+The order is what crash safety rests on: content and nodes first, sync, then the root record in the slot of its
+generation, sync, then the anchor. Room that the commit before used is free only after that. Bitmaps are values of the
+same tree: writing nodes takes blocks, which changes bitmaps, which may dirty nodes; so places are given until nothing
+changes any more. An ENOSPC or EIO of a write leaves everything dirty in memory, to be tried again. After a failed sync
+nobody knows what is durable: the volume takes no more changes (`failed`), and the last commit stays readable. IEEE
+2952 7.4 c.
 """
 
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 from belljar.fs.volume import layout
 from belljar.fs.volume.anchor import Anchor, Anchored
 from belljar.fs.volume.ground import Live, bitmap_key
 from belljar.fs.volume.layout import BLOCK_BYTES
-from belljar.fs.volume.node import Node
 from belljar.fs.volume.root import RootRecord, encode
+
+if TYPE_CHECKING:
+    from belljar.fs.volume.node import Node
 
 _BATCH_BYTES = 1 << 20
 

@@ -1,8 +1,8 @@
 """The bytes below a volume: a file, or whatever else tests put there.
 
-`Container` is the seam (tests inject torn writes, reordering, ENOSPC and EIO behind it); `FileContainer` is the real one. It
-holds an exclusive lock while it is open for writing, so that two mounts never write one volume. It knows no format and
-never interprets what it stores.
+`Container` is the seam (tests inject torn writes, reordering, ENOSPC and EIO behind it); `FileContainer` is the real
+one. It holds an exclusive lock while it is open for writing, so that two mounts never write one volume. It knows no
+format and never interprets what it stores.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 from typing import Protocol
 
 from belljar.fs.errors import VolumeRefused
+from belljar.fs.volume.portable import BINARY_CLOEXEC, pread, pwrite, sync_content, take_lock
 
 PUNCH_HOLE = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, linux/falloc.h
 
@@ -63,40 +64,26 @@ class FileContainer:
 
     def __init__(self, path: str | bytes, *, writable: bool) -> None:
         self.path = path
-        self.fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | getattr(os, "O_CLOEXEC", 0))
+        self.fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | BINARY_CLOEXEC)
         self._punches = writable and hasattr(os, "posix_fallocate")
-        if writable:
-            try:
-                _lock(self.fd)
-            except OSError as error:
-                os.close(self.fd)
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise
-                name = os.fsdecode(path)
-                raise VolumeRefused(
-                    f"{name}: the volume is in use: another mount holds its lock, and a volume has one writer",
-                    hint="end the other mount (`belljar ps` lists enclaves), or open the volume read-only",
-                ) from None
+        if writable and not take_lock(self.fd):
+            os.close(self.fd)
+            raise VolumeRefused(
+                f"{os.fsdecode(path)}: the volume is in use: another mount holds its lock, and a volume has one writer",
+                hint="end the other mount (`belljar ps` lists enclaves), or open the volume read-only",
+            )
 
     def pread(self, size: int, offset: int) -> bytes:
         """Return `size` bytes, fewer at the end."""
-        content = os.pread(self.fd, size, offset)
-        while 0 < len(content) < size:
-            more = os.pread(self.fd, size - len(content), offset + len(content))
-            if not more:
-                break
-            content += more
-        return content
+        return pread(self.fd, size, offset)
 
     def pwrite(self, content: bytes | bytearray | memoryview, offset: int) -> None:
         """Write all of the content."""
-        written = os.pwrite(self.fd, content, offset)
-        while written < len(content):
-            written += os.pwrite(self.fd, memoryview(content)[written:], offset + written)
+        pwrite(self.fd, content, offset)
 
     def sync(self) -> None:
         """Make content and length durable."""
-        getattr(os, "fdatasync", os.fsync)(self.fd)
+        sync_content(self.fd)
 
     def punch(self, offset: int, length: int) -> None:
         """Punch a hole where the host's file system can; once it cannot, it is not asked again."""
@@ -123,15 +110,6 @@ class FileContainer:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-
-
-def _lock(fd: int) -> None:
-    """Take an exclusive lock, or raise EAGAIN. A host without flock (Windows) opens files for one writer by itself."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _punch(fd: int, offset: int, length: int) -> bool:

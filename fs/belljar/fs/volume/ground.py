@@ -1,8 +1,9 @@
 """What POSIX stands on: a tree, a store, room, and a lock; for the live volume and, read-only, for a snapshot.
 
-`Ground` alone is read-only. `Live` is the one mounted volume that may be written: it admits operations (is there room? is
-too much dirty?), hands out blocks, and takes back what the tree needs no more. Who changes something asks `admit` first:
-commits and flushes happen only there, between two operations, so every commit is a state that the caller has seen.
+`Ground` alone is read-only. `Live` is the one mounted volume that may be written: it admits operations (is there room?
+is too much dirty?), hands out blocks, and takes back what the tree needs no more. Who changes something asks `admit`
+first: commits and flushes happen only there, between two operations, so every commit is a state that the caller has
+seen.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from belljar.fs.volume.btree import Tree
 from belljar.fs.volume.layout import BLOCK_BYTES, BLOCKS_PER_NODE, KIND_BITMAP, OBJECT_VOLUME, POINTER, number_key
 from belljar.fs.volume.space import Space
-from belljar.fs.volume.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from belljar.fs.volume.store import Store
 
 _CREDIT = 4096  # blocks that are admitted between two looks at how much room there is
 _SPARE = 64  # blocks that stay free for taking things away
@@ -182,11 +187,11 @@ class Live(Ground):
             raise
 
     def release(self, pointer: bytes, key: bytes, level: int) -> None:
-        """Take back what a pointer points to; `drain` looks at it later, so that a change of the tree never fails here."""
+        """Take back what a pointer points to; `drain` looks at it later: a change of the tree never fails here."""
         self._freed.append((pointer, key, level))
 
     def drain(self) -> None:
-        """Free what was released, unless a snapshot needs it. Raises OSError, VolumeCorrupt, and can be called again."""
+        """Free what was released, unless a snapshot needs it. Raises EIO, VolumeCorrupt; can be called again."""
         freed = self._freed
         while freed:
             pointer, key, level = freed[-1]

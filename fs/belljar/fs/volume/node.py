@@ -1,9 +1,9 @@
 """A node of the tree, in memory and as bytes.
 
-In memory a node is two lists, which `bisect` searches. A leaf (level 0) holds keys and values; a branch holds for each child
-the lowest key that belongs to it, and the child itself: loaded, or as the pointer under which it is stored. A node
-without a pointer of its own is dirty, and so is everything above it. Bytes come in only after their tag was verified;
-they are parsed strictly all the same.
+In memory a node is two lists, which `bisect` searches. A leaf (level 0) holds keys and values; a branch holds for each
+child the lowest key that belongs to it, and the child itself: loaded, or as the pointer under which it is stored. A
+node without a pointer of its own is dirty, and so is everything above it. Bytes come in only after their tag was
+verified; they are parsed strictly all the same.
 """
 
 from __future__ import annotations

@@ -1,20 +1,24 @@
 """The root record: which tree is the volume, authenticated and encrypted, and which record is the newest.
 
-Two slots are written in turn, so a torn write leaves the record before. A record names the digest of the one it follows;
-with the anchor that decides what may be mounted: the anchored record, or its direct successor when a crash fell between
-writing and anchoring. Anything older, forked or missing is refused with what was expected and what was found.
+Two slots are written in turn, so a torn write leaves the record before. A record names the digest of the one it
+follows; with the anchor that decides what may be mounted: the anchored record, or its direct successor when a crash
+fell between writing and anchoring. Anything older, forked or missing is refused with what was expected and what was
+found.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from belljar.fs.errors import VolumeRefused
 from belljar.fs.volume import layout
 from belljar.fs.volume.anchor import Anchored
-from belljar.fs.volume.container import Container
 from belljar.fs.volume.sealing import ROOTS, InvalidTag, Sealer
+
+if TYPE_CHECKING:
+    from belljar.fs.volume.container import Container
 
 _RESTORED = "if you restored a backup or moved the volume on purpose, anchor it anew as its owner"
 

@@ -1,8 +1,9 @@
 """The cryptography of a volume: which key, which nonce and which associated data belong to which bytes.
 
-Keys come from the volume key by HKDF-SHA-256 (RFC 5869, expand only: the volume key is uniform). Every mount that writes
-draws a random epoch, and every key depends on its epoch; the nonce is a counter that never repeats within an epoch. So
-nothing written before a crash shares key and nonce with anything written after it. IEEE 2952 7.6.1 a, 7.6.2 a.
+Keys come from the volume key by HKDF-SHA-256 (RFC 5869, expand only: the volume key is uniform). Every mount that
+writes draws a random epoch, and every key depends on its epoch; the nonce is a counter that never repeats within an
+epoch. So nothing written before a crash shares key and nonce with anything written after it. IEEE 2952 7.6.1 a, 7.6.2
+a.
 
 Associated data, byte by byte (docs/formats/volume.md):
 
@@ -73,7 +74,9 @@ class Sealer:
         self._uses += 1
         return self._epoch, self._uses - 1
 
-    def seal(self, content: bytes | bytearray | memoryview, scope: int, nonce: tuple[bytes, int], context: bytes) -> bytes:
+    def seal(
+        self, content: bytes | bytearray | memoryview, scope: int, nonce: tuple[bytes, int], context: bytes
+    ) -> bytes:
         """Return ciphertext and, as its last 16 bytes, the tag. `scope` is an inode number, NODES or ROOTS."""
         return self._cipher(nonce[0], scope).encrypt(nonce[1].to_bytes(12, "big"), content, context)
 

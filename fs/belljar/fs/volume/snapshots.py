@@ -1,24 +1,28 @@
 """Snapshots: a name for the root of a commit, which keeps every block of it.
 
-A block that the live tree releases is freed at once when it was born after the newest snapshot. Otherwise it stays: in linear
-history whatever the live tree had at the time of its newest snapshot is in that snapshot. A rollback breaks the line; from
-then on the snapshots beside the line are asked one by one (`_holds`): a stored node or chunk is in a tree exactly when the
-way to its lowest key at its level meets its pointer. Deleting a snapshot walks what of it no other tree has (whole
-subtrees are skipped where pointers are equal) and frees it.
+A block that the live tree releases is freed at once when it was born after the newest snapshot. Otherwise it stays: in
+linear history whatever the live tree had at the time of its newest snapshot is in that snapshot. A rollback breaks the
+line; from then on the snapshots beside the line are asked one by one (`_holds`): a stored node or chunk is in a tree
+exactly when the way to its lowest key at its level meets its pointer. Deleting a snapshot walks what of it no other
+tree has (whole subtrees are skipped where pointers are equal) and frees it.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from belljar.fs.volume import layout
 from belljar.fs.volume.btree import Tree
-from belljar.fs.volume.ground import Live
 from belljar.fs.volume.layout import KIND_SNAPSHOT, OBJECT_VOLUME, POINTER, head_key
-from belljar.fs.volume.node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from belljar.fs.volume.ground import Live
+    from belljar.fs.volume.node import Node
 
 _CACHED = 256  # nodes of each snapshot
 
@@ -146,7 +150,7 @@ def _chunks_only_here(leaf: Node, others: list[Tree]) -> Iterator[tuple[int, int
 def is_extent(key: bytes) -> bool:
     """Say whether the value of a key is a pointer to a chunk."""
     thing, kind = layout.KEY_HEAD.unpack_from(key)
-    return kind == layout.KIND_EXTENT and thing != OBJECT_VOLUME
+    return bool(kind == layout.KIND_EXTENT and thing != OBJECT_VOLUME)
 
 
 def _holds(tree: Tree, pointer: bytes, key: bytes, level: int) -> bool:

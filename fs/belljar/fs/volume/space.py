@@ -1,8 +1,8 @@
 """Which blocks are in use: a bitmap per group of 16384 blocks, read when needed, kept as one integer each.
 
 A block that the last commit uses is never written again before the next commit is durable: what is freed meanwhile is
-`pinned`. Blocks that were taken since the last commit and are freed again may be used at once. The tree stores the bitmaps
-(`commit.py`); a group without one is free. Memory holds the groups in use now, and a bound of others.
+`pinned`. Blocks that were taken since the last commit and are freed again may be used at once. The tree stores the
+bitmaps (`commit.py`); a group without one is free. Memory holds the groups in use now, and a bound of others.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ class Space:
             if group.pinned:
                 group.pinned = 0
                 self._longest.pop(number, None)
+        self._runs = [(0, 0), (0, 0)]  # the next ones are the lowest again: the container can be cut at its end
         self.holes += self._freed
         self._freed = []
         self.dirty.clear()

@@ -7,16 +7,20 @@ was read is believed before its tag was verified with the associated data it mus
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from belljar.fs.errors import VolumeCorrupt
 from belljar.fs.volume import layout
-from belljar.fs.volume.container import Container
 from belljar.fs.volume.layout import BLOCK_BYTES, POINTER, TAG_BYTES
 from belljar.fs.volume.node import Node, decode
 from belljar.fs.volume.sealing import NODES, InvalidTag, Sealer
 
+if TYPE_CHECKING:
+    from belljar.fs.volume.container import Container
+
 
 class Store:
-    """Reads and writes what pointers point to. `generation` is that of the next commit: what is written is born in it."""
+    """Reads and writes what pointers point to. `generation` is that of the next commit, in which all is born."""
 
     def __init__(self, container: Container, sealer: Sealer, generation: int) -> None:
         self.container = container

@@ -1,25 +1,24 @@
 """A volume: made, opened, committed, closed; its snapshots, and going back to one.
 
-The container's first 128 KiB belong to the header (which yields volume id and key); what is here begins at the root slots. The
-owner of a `Volume` calls `tick` about every five seconds, and `close` at the end; nothing here has a thread of its own.
-IEEE 2952 5.2.1.2 a, 7.4 c, 7.5 e.
+The container's first 128 KiB belong to the header (which yields volume id and key); what is here begins at the root
+slots. The owner of a `Volume` calls `tick` about every five seconds, and `close` at the end; nothing here has a thread
+of its own. IEEE 2952 5.2.1.2 a, 7.4 c, 7.5 e.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from stat import S_IFDIR
+from typing import TYPE_CHECKING
 
 from belljar.fs.errors import VolumeRefused
 from belljar.fs.volume import layout
-from belljar.fs.volume.anchor import Anchor, Anchored
 from belljar.fs.volume.btree import Tree
 from belljar.fs.volume.commit import Commits
-from belljar.fs.volume.container import Container
 from belljar.fs.volume.ground import Ground, Limits, Live, bitmap_key
 from belljar.fs.volume.layout import BLOCK_BYTES, ROOT_INO
 from belljar.fs.volume.node import Node
@@ -30,14 +29,29 @@ from belljar.fs.volume.sealing import Random, Sealer
 from belljar.fs.volume.snapshots import Snapshot, Snapshots
 from belljar.fs.volume.store import Store
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from belljar.fs.volume.anchor import Anchor, Anchored
+    from belljar.fs.volume.container import Container
+
+
+_IS_LINUX = sys.platform == "linux"
+_CLOCK_REALTIME_COARSE = 5  # linux/time.h; the clock the kernel takes the times of files from
+
+
+def kernel_time_ns() -> int:
+    """Return the time as the kernel of Linux stamps files with it; elsewhere the time."""
+    return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE) if _IS_LINUX else time.time_ns()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What a volume takes from the world besides its container: time, randomness, memory."""
 
-    clock: Callable[[], int] = time.time_ns
+    clock: Callable[[], int] = kernel_time_ns
     random: Random = os.urandom
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

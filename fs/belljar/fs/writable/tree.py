@@ -2,8 +2,22 @@
 
 Above it stands the FUSE server (`server.py`), which knows the kernel's protocol and no format; below it the encrypted
 volume (`belljar.fs.volume`), which knows its format and no kernel. Everything is said in inode numbers and errnos: a
-store raises `OSError` with the errno that Linux documents for the system call, and `VolumeCorrupt` for stored
-bytes that are not what was written. Calls may come from several threads; a store does its own locking.
+store raises `OSError` with the errno that Linux documents for the system call, and `IntegrityViolation` or
+`VolumeCorrupt` for stored bytes that are not what was written. Calls may come from several threads; a store does its
+own locking.
+
+Who owns the times (docs/decisions/0014-writable-fuse.md):
+
+* The kernel owns mtime and ctime of regular files (FUSE_WRITEBACK_CACHE) and tells them by `set_attributes`. So
+  `write`, `allocate`, `copy_range` and a change of size touch no time, and `set_attributes` changes what it is given,
+  no more.
+* The store owns all others: `make`, `link`, `unlink`, `rmdir`, `rename` set mtime and ctime of directories they change,
+  and ctime of the inode that gains or loses a name; `set_xattr` and `remove_xattr` set ctime. It takes them from
+  CLOCK_REALTIME_COARSE, as the kernel does: a finer clock would make new files younger than what is written next.
+* Nobody sets atime on reading: a volume behaves as if mounted with noatime.
+
+What the kernel remembers, for ever: names, also missing ones, attributes, link targets and content. So a tree must not
+change but through the server while it is mounted.
 """
 
 from __future__ import annotations
@@ -12,21 +26,38 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Protocol
-else:
-    Protocol = object
 
 ROOT_INO = 1
+NAME_MAX = 255  # bytes of a name; the server refuses longer ones
+MAX_COOKIE = (1 << 63) - 3  # of `entries`: the server puts "." and ".." before them
+
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+FALLOC_FL_KEEP_SIZE = 1
+FALLOC_FL_PUNCH_HOLE = 2
+FALLOC_FL_ZERO_RANGE = 16
 
 
 class Attributes:
-    """What `stat` shows of an inode. Times are nanoseconds since the epoch, `blocks` counts 512 bytes as Linux does.
+    """What `stat` shows of an inode.
 
-    A plain class with slots: it is made at every lookup, and a frozen dataclass costs four times as much.
+    Attributes:
+        ino: inode number, also the kernel's node id.
+        mode: file type and permission bits.
+        nlink: names; for a directory 2 and one for each directory in it.
+        uid: owner, as the guest sees it.
+        gid: group, as the guest sees it.
+        rdev: device number of a device node in Linux's 32-bit encoding (new_encode_dev), else 0.
+        size: bytes.
+        blocks: what the content takes, in units of 512 bytes as Linux counts.
+        atime_ns: nanoseconds since the epoch; may be negative.
+        mtime_ns: as atime_ns.
+        ctime_ns: as atime_ns.
     """
 
     __slots__ = ("atime_ns", "blocks", "ctime_ns", "gid", "ino", "mode", "mtime_ns", "nlink", "rdev", "size", "uid")
 
-    def __init__(  # noqa: PLR0913 - the fields of struct stat
+    def __init__(  # noqa: PLR0913, PLR0917 - one per field of the kernel's structure; made at every lookup
         self,
         ino: int,
         mode: int,
@@ -54,11 +85,21 @@ class Attributes:
 
 
 class Changes:
-    """What `set_attributes` shall change; None leaves a field as it is. `mode` holds permission bits only."""
+    """What `set_attributes` shall change; None leaves a field as it is.
+
+    Attributes:
+        mode: permission bits only, 0o7777.
+        uid: new owner.
+        gid: new group.
+        size: bytes of a regular file; what is new reads as zeros.
+        atime_ns: nanoseconds since the epoch; may be negative.
+        mtime_ns: as atime_ns.
+        ctime_ns: as atime_ns.
+    """
 
     __slots__ = ("atime_ns", "ctime_ns", "gid", "mode", "mtime_ns", "size", "uid")
 
-    def __init__(  # noqa: PLR0913 - the fields setattr may change
+    def __init__(  # noqa: PLR0913 - one per field that can change
         self,
         *,
         mode: int | None = None,
@@ -78,86 +119,110 @@ class Changes:
         self.ctime_ns = ctime_ns
 
 
-class WritableTree(Protocol):
-    """A writable file system, by inode number. Root is inode 1; numbers are never used twice."""
+if TYPE_CHECKING:  # `typing` would cost its import
 
-    def lookup(self, parent: int, name: bytes) -> Attributes:
-        """Return what a directory calls `name`. Raises ENOENT, ENOTDIR."""
+    class WritableTree(Protocol):
+        """A store of inodes, directories and content."""
 
-    def attributes(self, ino: int) -> Attributes:
-        """Return the attributes of an inode. Raises ENOENT for one that is gone."""
+        def lookup(self, parent: int, name: bytes) -> Attributes:
+            """Return what `name` in a directory is (ENOENT, ENOTDIR)."""
 
-    def set_attributes(self, ino: int, changes: Changes) -> Attributes:
-        """Change attributes; `size` cuts or extends a regular file. Raises EFBIG, ENOSPC, EDQUOT, EISDIR, EINVAL."""
+        def attributes(self, ino: int) -> Attributes:
+            """Return an inode's attributes (ENOENT); also of one without names that the kernel still knows."""
 
-    def make(  # noqa: PLR0913 - what mknod, mkdir and symlink take
-        self, parent: int, name: bytes, mode: int, uid: int, gid: int, *, rdev: int = 0, target: bytes = b""
-    ) -> Attributes:
-        """Make what S_IFMT(mode) says: regular file, directory, fifo, socket, device node or symlink.
+        def set_attributes(self, ino: int, changes: Changes) -> Attributes:
+            """Change attributes and return all of them (EFBIG, ENOSPC, EDQUOT; EINVAL for the size of no regular file)."""
 
-        Raises EEXIST, ENOENT, ENOTDIR, ENOSPC, EDQUOT, ENAMETOOLONG.
-        """
+        def make(  # noqa: PLR0913 - what mknod(2), mkdir(2) and symlink(2) are given, and by whom
+            self, parent: int, name: bytes, mode: int, uid: int, gid: int, *, rdev: int = 0, target: bytes = b""
+        ) -> Attributes:
+            """Make a regular file, directory, fifo, socket, device node or symlink, by the type in `mode`.
 
-    def make_unnamed(self, mode: int, uid: int, gid: int) -> Attributes:
-        """Make a file without a name (O_TMPFILE): nlink 0 until it is linked."""
+            Owner, mode and group are taken as given; the server has looked at umask and setgid. A directory without
+            names that is still open takes nothing (ENOENT). (EEXIST, ENOTDIR, ENOSPC, EDQUOT, EMLINK.)
+            """
 
-    def link(self, ino: int, parent: int, name: bytes) -> Attributes:
-        """Give an inode another name. Raises EMLINK, EEXIST, EPERM for directories."""
+        def make_unnamed(self, mode: int, uid: int, gid: int) -> Attributes:
+            """Make a regular file without a name (O_TMPFILE): nlink 0 until it is linked (ENOSPC, EDQUOT)."""
 
-    def unlink(self, parent: int, name: bytes) -> None:
-        """Remove a name; the inode lives until `forget`. Raises ENOENT, EISDIR."""
+        def link(self, ino: int, parent: int, name: bytes) -> Attributes:
+            """Give an inode one more name (EMLINK, EEXIST; EPERM for directories)."""
 
-    def rmdir(self, parent: int, name: bytes) -> None:
-        """Remove an empty directory. Raises ENOENT, ENOTDIR, ENOTEMPTY."""
+        def unlink(self, parent: int, name: bytes) -> None:
+            """Take a name from what is no directory (ENOENT, EISDIR). The inode lives on until `forget`."""
 
-    def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
-        """Rename with RENAME_NOREPLACE or RENAME_EXCHANGE; EINVAL for RENAME_WHITEOUT and for a loop."""
+        def rmdir(self, parent: int, name: bytes) -> None:
+            """Take the name of an empty directory (ENOENT, ENOTDIR, ENOTEMPTY). The inode lives on until `forget`."""
 
-    def forget(self, ino: int) -> None:
-        """Say that the kernel knows an inode no more: one without names is deleted with its content."""
+        def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
+            """Rename as renameat2(2): 0, RENAME_NOREPLACE or RENAME_EXCHANGE.
 
-    def target(self, ino: int) -> bytes:
-        """Return where a symlink points. Raises EINVAL."""
+            What is replaced loses this name as by `unlink` or `rmdir`. (ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, ENOSPC;
+            EINVAL for other flags and for a directory that would move into itself.)
+            """
 
-    def entries(self, ino: int, after: int) -> Iterator[tuple[int, bytes, int, int]]:
-        """Yield (cookie, name, ino, mode) of what is in a directory, with cookies greater than `after`.
+        def forget(self, ino: int) -> None:
+            """The kernel knows an inode no more: one without names is deleted with its content.
 
-        Cookies are positive, stable and of 63 bits; "." and ".." are never among the names. Changes meanwhile do no
-        harm: what is neither made nor removed is yielded exactly once.
-        """
+            Inodes of a crash that nobody forgot are deleted at the next mount.
+            """
 
-    def parent(self, ino: int) -> int:
-        """Return the directory that holds a directory; the root holds itself."""
+        def target(self, ino: int) -> bytes:
+            """Return where a symlink points (EINVAL if it is none)."""
 
-    def read(self, ino: int, offset: int, size: int) -> bytes:
-        """Return content, shorter at the end of the file."""
+        def entries(self, ino: int, after: int) -> Iterator[tuple[int, bytes, int, int]]:
+            """Yield (cookie, name, ino, mode) of a directory's entries, by rising cookie, those greater than `after`.
 
-    def write(self, ino: int, offset: int, content: bytes | memoryview) -> int:
-        """Write the whole content and return its length. Raises ENOSPC, EDQUOT, EFBIG and then has written nothing."""
+            A cookie (1 to MAX_COOKIE) stays that of its entry as long as the entry lives: who continues behind one sees
+            every entry once that was there all the time, whatever was added or removed meanwhile. "." and ".." are not
+            among them. The iterator is dropped before any other call; finding `after` must not take a walk.
+            """
 
-    def allocate(self, ino: int, offset: int, length: int, mode: int) -> None:
-        """Do fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE with or without KEEP_SIZE; else EOPNOTSUPP."""
+        def parent(self, ino: int) -> int:
+            """Return the directory that a directory lies in; the root lies in itself."""
 
-    def seek(self, ino: int, offset: int, whence: int) -> int:
-        """Return the next data (SEEK_DATA) or hole (SEEK_HOLE) at or after an offset. Raises ENXIO."""
+        def read(self, ino: int, offset: int, size: int) -> bytes:
+            """Return content, short only at the end of the file; holes read as zeros (EISDIR, EIO)."""
 
-    def copy_range(self, ino: int, offset: int, to_ino: int, to_offset: int, length: int) -> int:
-        """Copy content between files, or within one where the ranges do not meet (EINVAL); return the bytes copied."""
+        def write(self, ino: int, offset: int, content: bytes | memoryview) -> int:
+            """Write all of `content`, and return its length (ENOSPC, EDQUOT, EFBIG: then nothing of it need be there).
 
-    def xattr(self, ino: int, name: bytes) -> bytes:
-        """Return an extended attribute. Raises ENODATA."""
+            `content` is the server's buffer: it must not be kept beyond the call.
+            """
 
-    def set_xattr(self, ino: int, name: bytes, content: bytes, flags: int) -> None:
-        """Set an extended attribute, with XATTR_CREATE or XATTR_REPLACE. Raises E2BIG, ENOSPC, EEXIST, ENODATA."""
+        def allocate(self, ino: int, offset: int, length: int, mode: int) -> None:
+            """Allocate, punch or zero as fallocate(2); EOPNOTSUPP for modes not named here.
 
-    def remove_xattr(self, ino: int, name: bytes) -> None:
-        """Remove an extended attribute. Raises ENODATA."""
+            Args:
+                ino: a regular file.
+                offset: first byte.
+                length: bytes, more than 0.
+                mode: 0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE or ZERO_RANGE | KEEP_SIZE.
+            """
 
-    def xattrs(self, ino: int) -> list[bytes]:
-        """Return the names of the extended attributes."""
+        def seek(self, ino: int, offset: int, whence: int) -> int:
+            """Return the next data or hole as lseek(2): SEEK_DATA, SEEK_HOLE (ENXIO at or behind the end)."""
 
-    def sync(self, ino: int) -> None:
-        """Make durable, and anchor, everything that was written before: fsync, fsyncdir and syncfs alike."""
+        def copy_range(self, ino: int, offset: int, to_ino: int, to_offset: int, length: int) -> int:
+            """Copy content as copy_file_range(2), and return how much: less only at the end of the source.
 
-    def space(self) -> tuple[int, int, int, int, int]:
-        """Return statfs in blocks of 4096 bytes: blocks, free, available, inodes, free inodes."""
+            Both may be the same file; the ranges do not overlap then.
+            """
+
+        def xattr(self, ino: int, name: bytes) -> bytes:
+            """Return an extended attribute (ENODATA)."""
+
+        def set_xattr(self, ino: int, name: bytes, content: bytes, flags: int) -> None:
+            """Set an extended attribute; XATTR_CREATE (EEXIST), XATTR_REPLACE (ENODATA); E2BIG, ENOSPC, EDQUOT."""
+
+        def remove_xattr(self, ino: int, name: bytes) -> None:
+            """Remove an extended attribute (ENODATA)."""
+
+        def xattrs(self, ino: int) -> list[bytes]:
+            """Return the names of the extended attributes."""
+
+        def sync(self, ino: int) -> None:
+            """Return when everything written before is durable, and anchored; also for FSYNCDIR and SYNCFS."""
+
+        def space(self) -> tuple[int, int, int, int, int]:
+            """Return what statfs(2) shows, in blocks of 4096 bytes: blocks, free, available, inodes, free inodes."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from stat import S_ISDIR, S_ISREG
+from typing import TYPE_CHECKING
 
 from belljar.fs.errors import VolumeCorrupt
 from belljar.fs.volume import layout
 from belljar.fs.volume.layout import CHUNK_BITS, ENTRY, KIND_ENTRY, KIND_EXTENT, KIND_INLINE, KIND_INODE, POINTER
 from belljar.fs.volume.posix.inode import Inode, decode
-from belljar.fs.volume.root import RootRecord
+
+if TYPE_CHECKING:
+    from belljar.fs.volume.root import RootRecord
 
 _DIRECTORY = 0o040000 >> 12
 

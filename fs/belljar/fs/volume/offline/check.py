@@ -1,8 +1,8 @@
 """Check a volume that nobody has mounted: every byte it refers to, and whether its parts agree.
 
-Every node and chunk of the live tree and of all snapshots is read and verified; blocks in use are compared with the bitmaps,
-link counts with the entries, sizes and block counts with the extents. Findings name the path where there is one.
-Streaming: memory holds a bit per block and a number per inode. Nothing is written. IEEE 2952 5.2.1.2 a, 7.4 c.
+Every node and chunk of the live tree and of all snapshots is read and verified; blocks in use are compared with the
+bitmaps, link counts with the entries, sizes and block counts with the extents. Findings name the path where there is
+one. Streaming: memory holds a bit per block and a number per inode. Nothing is written. IEEE 2952 5.2.1.2 a, 7.4 c.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from belljar.fs.errors import VolumeCorrupt, VolumeRefused
 from belljar.fs.volume import layout
-from belljar.fs.volume.anchor import Anchor
-from belljar.fs.volume.container import Container
 from belljar.fs.volume.layout import BITMAP_BYTES, BLOCK_BYTES, FIRST_BLOCK, GROUP_BLOCKS, POINTER
 from belljar.fs.volume.offline.agree import Agreement
 from belljar.fs.volume.offline.paths import paths_of
@@ -22,6 +21,10 @@ from belljar.fs.volume.offline.walk import walk
 from belljar.fs.volume.root import RootRecord, newest, verify_freshness
 from belljar.fs.volume.sealing import Sealer
 from belljar.fs.volume.store import Store
+
+if TYPE_CHECKING:
+    from belljar.fs.volume.anchor import Anchor
+    from belljar.fs.volume.container import Container
 
 Progress = Callable[[int, int], None]
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from belljar.fs.volume import layout
 from belljar.fs.volume.layout import ENTRY, KIND_ENTRY, ROOT_INO
 from belljar.fs.volume.offline.walk import walk
-from belljar.fs.volume.store import Store
+
+if TYPE_CHECKING:
+    from belljar.fs.volume.store import Store
 
 
 def paths_of(store: Store, root: tuple[bytes, int], wanted: set[int]) -> dict[int, str]:

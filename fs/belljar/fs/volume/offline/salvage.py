@@ -1,8 +1,9 @@
 """Save what is intact of a damaged volume into a new one, and say what was lost.
 
-The damaged volume is only read. A file of which every byte verifies is copied as it is. Of a damaged one the intact chunks are
-copied under its name with `.damaged` behind it, with holes where chunks were lost: nobody takes it for the whole. What
-has lost its name because a directory was damaged is put into `lost+found`, by inode number. IEEE 2952 7.4 c.
+The damaged volume is only read. A file of which every byte verifies is copied as it is. Of a damaged one the intact
+chunks are copied under its name with `.damaged` behind it, with holes where chunks were lost: nobody takes it for the
+whole. What has lost its name because a directory was damaged is put into `lost+found`, by inode number. IEEE 2952 7.4
+c.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from stat import S_IFDIR, S_ISDIR, S_ISLNK, S_ISREG
+from typing import TYPE_CHECKING
 
 from belljar.fs.errors import VolumeCorrupt
 from belljar.fs.volume import layout
-from belljar.fs.volume.btree import Item
-from belljar.fs.volume.container import Container
 from belljar.fs.volume.layout import CHUNK_BITS, CHUNK_BYTES, ENTRY, KEY_HEAD, ROOT_INO
 from belljar.fs.volume.offline.walk import walk
 from belljar.fs.volume.posix.inode import Inode, decode
 from belljar.fs.volume.root import newest
 from belljar.fs.volume.sealing import Sealer
 from belljar.fs.volume.store import Store
-from belljar.fs.writable.tree import Changes, WritableTree
+from belljar.fs.writable.tree import Changes
+
+if TYPE_CHECKING:
+    from belljar.fs.volume.btree import Item
+    from belljar.fs.volume.container import Container
+    from belljar.fs.writable.tree import WritableTree
 
 Progress = Callable[[int, int], None]
 _LOST_AND_FOUND = b"lost+found"
@@ -159,9 +164,7 @@ class _Salvage:
         for directory, name in names:
             above = self.made.get(directory) or self._lost_and_found()
             if fresh is None:
-                fresh = self.target.make(
-                    above, name, inode.mode, inode.uid, inode.gid, rdev=inode.rdev, target=target
-                )
+                fresh = self.target.make(above, name, inode.mode, inode.uid, inode.gid, rdev=inode.rdev, target=target)
             else:
                 self.target.link(fresh.ino, above, name[: layout.MAX_NAME - len(suffix)] + suffix)
         if fresh is not None:

@@ -1,17 +1,20 @@
 """Walk a stored tree node by node, past what is damaged: the common ground of checking and salvaging.
 
-What comes out was verified; what does not verify is handed to `fault` with the keys it covers, and the walk goes on behind
-it. One path of nodes is in memory at a time.
+What comes out was verified; what does not verify is handed to `fault` with the keys it covers, and the walk goes on
+behind it. One path of nodes is in memory at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from belljar.fs.errors import VolumeCorrupt
-from belljar.fs.volume.btree import Item
 from belljar.fs.volume.layout import KEY_HEAD, MAX_LEVEL
-from belljar.fs.volume.store import Store
+
+if TYPE_CHECKING:
+    from belljar.fs.volume.btree import Item
+    from belljar.fs.volume.store import Store
 
 Fault = Callable[[bytes, VolumeCorrupt], None]
 Visit = Callable[[bytes, bytes, int], bool]

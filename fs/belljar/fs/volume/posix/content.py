@@ -1,17 +1,21 @@
 """The content of regular files: chunks of 64 KiB, or a beginning of up to 2 KiB in the tree.
 
-Writes are kept in memory (`Inode.chunks`) and sealed when they are flushed: before a commit, or when too much is dirty. What
-was never written is a hole and takes no room; a chunk shorter than its place ends in zeros. Every chunk is whole when it
-is sealed, so a reader verifies at most 64 KiB to return a byte.
+Writes are kept in memory (`Inode.chunks`) and sealed when they are flushed: before a commit, or when too much is
+dirty. What was never written is a hole and takes no room; a chunk shorter than its place ends in zeros. Every chunk is
+whole when it is sealed, so a reader verifies at most 64 KiB to return a byte.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from belljar.fs.errors import VolumeCorrupt
 from belljar.fs.volume import layout
-from belljar.fs.volume.ground import Ground
 from belljar.fs.volume.layout import CHUNK_BITS, CHUNK_BYTES, KIND_EXTENT, KIND_INLINE, head_key, number_key
-from belljar.fs.volume.posix.inode import Inode
+
+if TYPE_CHECKING:
+    from belljar.fs.volume.ground import Ground
+    from belljar.fs.volume.posix.inode import Inode
 
 _MASK = CHUNK_BYTES - 1
 _MAX_CACHED = 16  # chunks of 64 KiB that small reads find without decrypting again
@@ -54,12 +58,11 @@ class Content:
             start, stop = max(offset - base, 0), min(end - base, CHUNK_BYTES)
             kept = len(inode.chunks.get(chunk, b""))
             if start > len(edge):
-                edge += bytes(start - len(edge))
+                edge.extend(bytes(start - len(edge)))
             edge[start:stop] = content[base + start - offset : base + stop - offset]
             inode.chunks[chunk] = edge
             self.ground.dirty_bytes += len(edge) - kept
-        if end > inode.size:
-            inode.size = end
+        inode.size = max(inode.size, end)
 
     def _seal_whole(self, inode: Inode, first: int, last: int, content: bytes | memoryview) -> None:
         """Seal the whole chunks first <= chunk < last, or none of them."""

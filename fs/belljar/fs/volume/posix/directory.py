@@ -1,21 +1,25 @@
 """Directories: names by keyed hash, links, and what a rename does.
 
-An entry stands under (directory, ENTRY, cookie): 60 bits of a keyed hash of the name, then 3 bits that tell names of equal
-hash apart. The cookie is what readdir hands out; it stays the same while the name exists. Whoever does not know the volume
-key cannot make names collide. A directory's size is the number of its entries.
+An entry stands under (directory, ENTRY, cookie): 60 bits of a keyed hash of the name, then 3 bits that tell names of
+equal hash apart. The cookie is what readdir hands out; it stays the same while the name exists. Whoever does not know
+the volume key cannot make names collide. A directory's size is the number of its entries.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
 from stat import S_IFMT, S_ISDIR
+from typing import TYPE_CHECKING
 
 from belljar.fs.volume import layout
-from belljar.fs.volume.ground import Ground
 from belljar.fs.volume.layout import COOKIE_SLOTS, ENTRY, KIND_ENTRY, number_key
-from belljar.fs.volume.posix.inode import Inode, Inodes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from belljar.fs.volume.ground import Ground
+    from belljar.fs.volume.posix.inode import Inode, Inodes
 
 RENAME_NOREPLACE = 1  # linux/fs.h
 RENAME_EXCHANGE = 2
@@ -118,7 +122,7 @@ class Directories:
                 yield layout.KEY_NUMBER.unpack(key)[2], value[ENTRY.size :], child, kind << 12
 
     def rename(self, source: tuple[Inode, bytes], target: tuple[Inode, bytes], flags: int) -> None:
-        """Do rename(2) with flags. Raises what it raises; then nothing is changed."""
+        """Move, replace or exchange names as renameat2(2) does. Raises what that raises; then nothing is changed."""
         (parent, name), (new_parent, new_name) = source, target
         if flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
             raise refuse(errno.EINVAL)

@@ -1,8 +1,9 @@
 """Inodes: in memory while they are used, in the tree when they are flushed.
 
-An `Inode` is changed in place and flushed before a commit: creating, writing and removing a file between two commits then
-costs the tree one item instead of ten. It is a plain class with slots, not a frozen value, for that reason. Orphans (inodes
-without a name that somebody still has open) are written down at a commit, so that the mount after a crash deletes them.
+An `Inode` is changed in place and flushed before a commit: creating, writing and removing a file between two commits
+then costs the tree one item instead of ten. It is a plain class with slots, not a frozen value, for that reason.
+Orphans (inodes without a name that somebody still has open) are written down at a commit, so that the mount after a
+crash deletes them.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import errno
 import os
 from stat import S_ISDIR, S_ISREG
+from typing import TYPE_CHECKING
 
 from belljar.fs.errors import VolumeCorrupt
 from belljar.fs.volume import layout
-from belljar.fs.volume.ground import Ground
 from belljar.fs.writable.tree import Attributes
+
+if TYPE_CHECKING:
+    from belljar.fs.volume.ground import Ground
 
 _MAX_CLEAN = 4096
 _MAX_DIRTY = 16384
@@ -166,7 +170,7 @@ class Inodes:
         return found
 
     def drop(self, inode: Inode) -> None:
-        """Forget an inode that is deleted, with every item of it. Raises EIO, VolumeCorrupt, and can be called again."""
+        """Forget an inode that is deleted, with every item of it. Raises EIO, VolumeCorrupt; can be called again."""
         self.ground.dirty_bytes -= sum(map(len, inode.chunks.values()))
         inode.chunks = {}
         if inode.stored or inode.blocks or inode.flags or not S_ISREG(inode.mode):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
 
 from belljar.fs.volume import layout
-from belljar.fs.volume.ground import Ground
 from belljar.fs.volume.layout import BLOCK_BYTES, CHUNK_BITS
-from belljar.fs.volume.posix.content import Content
 from belljar.fs.volume.posix.directory import refuse
-from belljar.fs.volume.posix.inode import Inode, Inodes
+
+if TYPE_CHECKING:
+    from belljar.fs.volume.ground import Ground
+    from belljar.fs.volume.posix.content import Content
+    from belljar.fs.volume.posix.inode import Inode, Inodes
 
 KEEP_SIZE = 1  # linux/falloc.h
 PUNCH_HOLE = 2
@@ -44,7 +47,6 @@ class Ranges:
             self.content.zero(inode, offset, end)
         if not mode & KEEP_SIZE and end > inode.size:
             self.content.resize(inode, end)
-        inode.mtime_ns = inode.ctime_ns = self.ground.now()
         self.inodes.touch(inode)
 
     def seek(self, inode: Inode, offset: int, whence: int) -> int:
@@ -64,7 +66,11 @@ class Ranges:
         return min(max(offset, chunk << CHUNK_BITS), inode.size)
 
     def copy(self, source: tuple[Inode, int], target: tuple[Inode, int], length: int) -> int:
-        """Copy content, at most 4 MiB, and return how much. Raises EINVAL where ranges of one file meet, ENOSPC, EDQUOT, EFBIG."""
+        """Copy content, at most 4 MiB, and return how much.
+
+        Raises:
+            OSError: EINVAL where ranges of one file meet, ENOSPC, EDQUOT, EFBIG.
+        """
         (inode, offset), (to, to_offset) = source, target
         length = max(0, min(length, inode.size - offset, _MAX_COPY))
         if to_offset + length > layout.MAX_FILE:
@@ -78,6 +84,5 @@ class Ranges:
             self.content.write(to, to_offset + done, self.content.read(inode, offset + done, count))
             done += count
         if done:
-            to.mtime_ns = to.ctime_ns = self.ground.now()
             self.inodes.touch(to)
         return done

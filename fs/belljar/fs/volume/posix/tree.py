@@ -1,32 +1,37 @@
 """The writable tree of a volume: the operations of `belljar.fs.writable.tree`, said in inodes, entries and chunks.
 
-Each operation takes the volume's lock, asks for room (`admit`: only there may a flush or a commit happen), and then does all
-of its change or none: what may fail is read first. Serves the live volume and, read-only, its snapshots.
+Each operation takes the volume's lock, asks for room (`admit`: only there may a flush or a commit happen), and then
+does all of its change or none: what may fail is read first. Times of content are the kernel's to tell (`set_attributes`).
+Serves the live volume and, read-only, its snapshots.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISDIR, S_ISLNK
+from typing import TYPE_CHECKING
 
 from belljar.fs.volume import layout
-from belljar.fs.volume.ground import Ground
 from belljar.fs.volume.layout import BLOCK_BYTES, KIND_TARGET, head_key
 from belljar.fs.volume.posix.content import Content
 from belljar.fs.volume.posix.directory import Directories, is_kind, refuse
 from belljar.fs.volume.posix.inode import Inode, Inodes
 from belljar.fs.volume.posix.ranges import Ranges
 from belljar.fs.volume.posix.xattr import Xattrs
-from belljar.fs.writable.tree import Attributes, Changes, WritableTree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from belljar.fs.volume.ground import Ground
+    from belljar.fs.writable.tree import Attributes, Changes
 
 _CHANGE_BLOCKS = (
     12  # what an operation on names or attributes may need: three paths of the tree, and something to spare
 )
 
 
-class PosixTree(WritableTree):
-    """A volume's tree, or a snapshot's."""
+class PosixTree:
+    """A volume's tree, or a snapshot's: a `WritableTree`."""
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
@@ -55,14 +60,11 @@ class PosixTree(WritableTree):
             size = changes.size
             grows = size is None or size > inode.size
             self.ground.admit(_CHANGE_BLOCKS if grows else 0)
-            now = self.ground.now()
             if size is not None:
                 self.inodes.regular(ino)
                 if not 0 <= size <= layout.MAX_FILE:
                     raise refuse(errno.EFBIG if size > 0 else errno.EINVAL)
                 self.content.resize(inode, size)
-                inode.mtime_ns = now
-            inode.ctime_ns = now
             _apply(inode, changes)
             self.inodes.touch(inode)
             return inode.attributes()
@@ -191,7 +193,6 @@ class PosixTree(WritableTree):
             self.ground.admit(count // BLOCK_BYTES + _CHANGE_BLOCKS)
             if count:
                 self.content.write(inode, offset, content)
-                inode.mtime_ns = inode.ctime_ns = self.ground.now()
                 self.inodes.touch(inode)
             return count
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
 
 from belljar.fs.volume import layout
-from belljar.fs.volume.ground import Ground
 from belljar.fs.volume.layout import FLAG_XATTR, KIND_XATTR, head_key
 from belljar.fs.volume.posix.directory import refuse
-from belljar.fs.volume.posix.inode import Inode
+
+if TYPE_CHECKING:
+    from belljar.fs.volume.ground import Ground
+    from belljar.fs.volume.posix.inode import Inode
 
 XATTR_CREATE = 1  # linux/xattr.h
 XATTR_REPLACE = 2
