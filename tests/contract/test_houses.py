@@ -32,6 +32,7 @@ DOORS = {
         "belljar.libos.lifecycle",
         "belljar.libos.policy",
         "belljar.libos.probing",
+        "belljar.libos.values",
     },
     "loader": {"belljar.loader.api"},
 }

@@ -117,7 +117,7 @@ def test_nothing_is_overwritten_unless_asked_and_a_failed_put_changes_nothing(be
         (("put", "state.vol", "key", "/none/key"), "none: not in the volume"),
         (("snapshot", "--delete", "state.vol", "x"), "x: there is no snapshot of that name"),
         (("rollback", "state.vol", "x"), "x: there is no snapshot of that name"),
-        (("ls", "--snapshot", "x", "state.vol"), "No such file or directory"),
+        (("ls", "--snapshot", "x", "state.vol"), "x: there is no snapshot of that name"),
         (("stat", "key"), "not a volume, or its header is destroyed"),
         (("stat", "none"), "none: No such file or directory"),
     ],

@@ -32,7 +32,13 @@ from .volume.slots.owner_keys import (
 from .volume.slots.passphrase import MAX_PASSPHRASE_BYTES, Cost, Passphrase, passphrase_bytes
 from .volume.slots.public_key import Owner, Recipient
 from .volume.slots.sealed import SealedBy, Sealer
-from .writable.tree import Attributes, Changes, WritableTree
+from .writable.tree import Attributes, Changes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .writable.tree import WritableTree
+else:  # a name for type checkers only
+    WritableTree = None
 
 __all__ = [
     "HEADER_BYTES",

@@ -6,7 +6,7 @@ is the program's own.
 
 from __future__ import annotations
 
-from belljar.libos.enclave import Value
+from belljar.libos.values import Value
 
 from .errors import UsageError
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 
 BINARY_CLOEXEC = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -59,9 +58,9 @@ def sync_content(descriptor: int) -> None:
 
 def sync_folder(path: str) -> None:
     """Make the names in a folder durable, where folders can be opened."""
-    if sys.platform == "win32":
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
         return
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | BINARY_CLOEXEC)
     try:
         os.fsync(descriptor)
     except OSError as error:

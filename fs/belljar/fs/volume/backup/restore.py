@@ -93,9 +93,12 @@ def _put_in_place(partial: str, target: str, *, replace: bool) -> None:
                     f"{target}: the volume is in use, and is not replaced; the restored container is {partial}",
                     hint="end the mount, then restore again: it continues",
                 )
-            os.replace(partial, target)
+            if os.name != "nt":  # which replaces no open file, and has no locks either
+                os.replace(partial, target)
         finally:
             os.close(old)
+        if os.name == "nt":
+            os.replace(partial, target)
     else:
         os.rename(partial, target)
     portable.sync_folder(os.path.dirname(os.path.abspath(target)))

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from belljar.fs.errors import CredentialRefused, VolumeRefused
 from belljar.fs.volume.slots.binding import slot_binding, unwrap, wrap
-from belljar.fs.volume.slots.kinds import check_slots, kind_name
+from belljar.fs.volume.slots.kinds import check_slots, credential_name, kind_name
 from belljar.fs.volume.slots.secret import secret_of
 
 from . import layout
@@ -166,13 +166,12 @@ def _open(header: Header, credential: Credential, number: int | None) -> tuple[S
 
 
 def _refused(header: Header, credential: Credential, reasons: list[str]) -> CredentialRefused:
-    name = kind_name(credential.kind)
     if not reasons:
         kinds = ", ".join(sorted({kind_name(slot.kind) for slot in header.slots})) or "none"
-        return CredentialRefused(f"the volume has no {name} slot to try", hint=f"it has: {kinds}")
+        return CredentialRefused(f"the volume has no {kind_name(credential.kind)} slot to try", hint=f"it has: {kinds}")
     tried = "; ".join(reasons)
     return CredentialRefused(
-        f"the {name} opens no key slot: it is wrong, or the slots were changed, which cannot be told apart ({tried})"
+        f"the {credential_name(credential.kind)} opens no key slot: it is wrong, or the slots were changed, which cannot be told apart ({tried})"
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NUMBER = 3
 NAME = "key-file"
+CREDENTIAL = "key file"
 _SALT_BYTES = 32
 _KEY_BYTES = 32
 MIN_FILE_BYTES = 32

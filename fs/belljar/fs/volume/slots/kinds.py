@@ -52,15 +52,16 @@ class Enrolment(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One kind: its number in the format, its name for people, what its parameters say (refusing malformed ones)."""
+    """One kind: its number in the format, its name for people, what opens it, what its parameters say."""
 
     number: int
     name: str
+    credential: str
     describe: Callable[[bytes], str]
 
 
 KINDS = {
-    module.NUMBER: Kind(number=module.NUMBER, name=module.NAME, describe=module.describe)
+    module.NUMBER: Kind(number=module.NUMBER, name=module.NAME, credential=module.CREDENTIAL, describe=module.describe)
     for module in (passphrase, public_key, key_file, sealed)
 }
 
@@ -69,6 +70,12 @@ def kind_name(number: int) -> str:
     """Return the name of a kind, for people."""
     kind = KINDS.get(number)
     return f"unknown kind {number}" if kind is None else kind.name
+
+
+def credential_name(number: int) -> str:
+    """Return what opens slots of a kind, for people."""
+    kind = KINDS.get(number)
+    return f"credential of kind {number}" if kind is None else kind.credential
 
 
 def describe(number: int, parameters: bytes) -> str:

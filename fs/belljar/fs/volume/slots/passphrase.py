@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NUMBER = 1
 NAME = "passphrase"
+CREDENTIAL = "passphrase"
 _PARAMETERS = Struct("<IIIHH16s")  # memory_kib iterations lanes argon2_version zero salt
 _ARGON2_VERSION = 0x13
 _SALT_BYTES = 16

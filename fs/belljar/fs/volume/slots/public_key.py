@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NUMBER = 2
 NAME = "public-key"
+CREDENTIAL = "owner's key"
 _PARAMETERS = Struct("<HHHH32s")  # kem kdf aead zero key_id, then encapsulated key and ciphertext
 _KDF = 0x0001  # HKDF-SHA256; numbers of the IANA registry of HPKE
 _AEAD = 0x0002  # AES-256-GCM

@@ -17,6 +17,7 @@ from belljar.loader import report
 from belljar.loader.errors import UsageError
 
 from .keys.credentials import credential
+from .states.naming import snapshot_error
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -95,5 +96,13 @@ def opened_volume(parsed: Parsed, path: str, *, writable: bool) -> Generator[Vol
 def opened_tree(parsed: Parsed, path: str) -> Generator[WritableTree]:
     """Open the tree of a volume, or of the snapshot that the options name, to read."""
     with opened_volume(parsed, path, writable=False) as volume:
-        name = parsed.options.get("snapshot")
-        yield volume.tree if name is None else volume.snapshot_tree(name)
+        yield _chosen_tree(volume, parsed.options.get("snapshot"))
+
+
+def _chosen_tree(volume: Volume, name: str | None) -> WritableTree:
+    if name is None:
+        return volume.tree
+    try:
+        return volume.snapshot_tree(name)
+    except OSError as error:
+        raise snapshot_error(name, error) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from belljar.loader.commands.volumes.session import opened_volume
 from belljar.loader.errors import UsageError
 
-from .snapshot import snapshot_error
+from .naming import snapshot_error
 
 if TYPE_CHECKING:
     from belljar.loader.options import Parsed

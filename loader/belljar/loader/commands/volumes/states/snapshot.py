@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 from datetime import UTC, datetime
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from belljar.loader.commands.runs.table import aligned
 from belljar.loader.commands.volumes.session import opened_volume
-from belljar.loader.errors import LoaderError, UsageError
+from belljar.loader.errors import UsageError
+
+from .naming import snapshot_error
 
 if TYPE_CHECKING:
     from belljar.fs.volumes import Volume
@@ -44,16 +45,6 @@ def _change(volume: Volume, name: str, *, delete: bool) -> None:
             volume.snapshot(name)
     except OSError as error:
         raise snapshot_error(name, error) from error
-
-
-def snapshot_error(name: str, error: OSError) -> LoaderError:
-    """Return what is wrong with the name of a snapshot, or with the volume."""
-    said = {
-        errno.EEXIST: "there is a snapshot of that name",
-        errno.ENOENT: "there is no snapshot of that name",
-        errno.EINVAL: "not a name for a snapshot",
-    }
-    return LoaderError(f"{name}: {said.get(error.errno or 0, error.strerror or str(error))}")
 
 
 def _when(time_ns: int) -> str:
