@@ -234,6 +234,18 @@ def test_a_key_is_never_printed_and_is_wiped() -> None:
         other.view()
 
 
+def test_a_forked_process_neither_has_the_key_nor_takes_it_away() -> None:
+    with secret_of(b"s" * 32) as key:
+        child = os.fork()
+        if child == 0:
+            with key.view() as view:
+                found = bytes(view)
+            key.close()
+            os._exit(0 if found == bytes(32) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert bytes(key.view()) == b"s" * 32
+
+
 def test_credentials_do_not_print_their_secrets() -> None:
     assert "horse" not in repr(passphrase(b"correct horse"))
     assert "kkk" not in repr(KEY_FILE)

@@ -169,9 +169,9 @@ def _refused(header: Header, credential: Credential, reasons: list[str]) -> Cred
     if not reasons:
         kinds = ", ".join(sorted({kind_name(slot.kind) for slot in header.slots})) or "none"
         return CredentialRefused(f"the volume has no {kind_name(credential.kind)} slot to try", hint=f"it has: {kinds}")
-    tried = "; ".join(reasons)
+    what, tried = credential_name(credential.kind), "; ".join(reasons)
     return CredentialRefused(
-        f"the {credential_name(credential.kind)} opens no key slot: it is wrong, or the slots were changed, which cannot be told apart ({tried})"
+        f"the {what} opens no key slot: it is wrong, or the slots were changed, which cannot be told apart ({tried})"
     )
 
 

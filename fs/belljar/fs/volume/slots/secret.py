@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
+_MADV_WIPEONFORK = 18  # linux/mman.h; Python does not name it
+
 
 class SecretKey:
     """A key of a fixed length, writable until closed; never printed.
@@ -25,7 +27,7 @@ class SecretKey:
 
     def __init__(self, length: int) -> None:
         self._length = length
-        self._pages = mmap.mmap(-1, mmap.PAGESIZE)
+        self._pages = _own_page()
         self.locked = _lock(self._pages)
 
     def __repr__(self) -> str:
@@ -71,6 +73,19 @@ class SecretKey:
     def __del__(self) -> None:
         if hasattr(self, "_pages"):
             self.close()
+
+
+def _own_page() -> mmap.mmap:
+    """Return a page of memory that no other process shares, and that a forked one finds empty."""
+    if sys.platform == "win32":
+        return mmap.mmap(-1, mmap.PAGESIZE)
+    pages = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if sys.platform == "linux":
+        try:
+            pages.madvise(_MADV_WIPEONFORK)
+        except OSError:  # before Linux 4.14: the child has a copy of its own
+            pass
+    return pages
 
 
 def _lock(pages: mmap.mmap) -> bool:
