@@ -58,9 +58,10 @@ class Commits:
             self._advance()
         return self.anchored
 
-    def pend(self) -> None:
-        """Say that the anchor does not know the last commit yet."""
+    def anchor_now(self) -> None:
+        """Anchor the last commit: a crash fell between it and its anchor. Raises OSError."""
         self._pending = True
+        self._advance()
 
     def _advance(self) -> None:
         """Anchor the last commit, unless that is done. No later root may be written before."""

@@ -1,6 +1,6 @@
-"""The volume against a model of POSIX, with crashes at every write boundary.
+"""The volume against a model of POSIX, with crashes at every kind of write boundary.
 
-`BELLJAR_HISTORIES=n` runs n histories instead of the few of a normal run, and looks at every crash instead of some.
+`BELLJAR_HISTORIES=n` runs n histories instead of the few of a normal run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from support.volumes import KEY, VOLUME_ID, MemoryAnchor, MemoryContainer, crash
 
 _COUNT = int(os.environ.get("BELLJAR_HISTORIES", "0"))
 _HISTORIES = _COUNT or 24
-_SHARE = 0.5 if _COUNT else 0.25
+_SHARE = 0.25  # of the write boundaries of a history, by chance
 _STEPS = 80
 
 

@@ -85,8 +85,8 @@ class _Salvage:
             ino, kind = KEY_HEAD.unpack_from(key)
             if kind == layout.KIND_ENTRY:
                 self.names.setdefault(ENTRY.unpack_from(value)[0], []).append((ino, value[ENTRY.size :]))
-            elif kind == layout.KIND_INODE and S_ISDIR((inode := decode(ino, value)).mode):
-                self.directories[ino] = inode
+            elif kind == layout.KIND_INODE and S_ISDIR((inode := decode(ino, value)).mode) and inode.nlink:
+                self.directories[ino] = inode  # one without links was removed, and waits for its last user
         for ino in self.directories:
             self._directory(ino)
         for inode, items in self._inodes():
@@ -119,6 +119,8 @@ class _Salvage:
                 inode, items = None, []
             if kind == layout.KIND_INODE and ino not in self.directories:
                 inode = decode(ino, value)
+                if S_ISDIR(inode.mode):
+                    inode = None
             elif inode is not None or ino in self.directories:
                 items.append((key, value))
                 if inode is None:
@@ -129,7 +131,7 @@ class _Salvage:
     def _directory(self, ino: int) -> int:
         """Make a directory, and those above it first; return its inode in the target."""
         chain: list[int] = []
-        while ino not in self.made and ino not in chain:
+        while ino and ino not in self.made and ino not in chain:
             chain.append(ino)
             ino = self.names[ino][0][0] if self.names.get(ino) else 0
         above = self.made.get(ino) or self._lost_and_found()
