@@ -12,7 +12,13 @@ import pytest
 from support.source import HOUSES, ROOT, house_of, imported, in_checkout, modules
 
 DOORS = {
-    "fs": {"belljar.fs.measuring", "belljar.fs.serving", "belljar.fs.errors"},
+    "fs": {
+        "belljar.fs.errors",
+        "belljar.fs.keeping",
+        "belljar.fs.measuring",
+        "belljar.fs.serving",
+        "belljar.fs.volumes",
+    },
     "attestation": {
         "belljar.attestation.cose",
         "belljar.attestation.errors",
@@ -28,6 +34,7 @@ DOORS = {
         "belljar.libos.lifecycle",
         "belljar.libos.policy",
         "belljar.libos.probing",
+        "belljar.libos.values",
     },
     "loader": {"belljar.loader.api"},
 }

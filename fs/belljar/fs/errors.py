@@ -3,7 +3,9 @@
 `IndexRefused`: the index is not the one that was measured; nothing of it is used.
 `SourceError`: the host's files cannot be measured; the person must change something.
 `IntegrityViolation`: a host file is no longer what its index says; the guest gets EIO, the supervisor an event.
-`VolumeCorrupt`: a volume's bytes are not what was written; treated the same way.
+`VolumeRefused`: an encrypted volume cannot be opened; nothing of it is used. `CredentialRefused`: another key may.
+`VolumeCorrupt`: stored bytes of an open volume do not verify; the guest gets EIO, the supervisor an event.
+`BackupRefused`: a backup repository is not what was written; nothing of it is used.
 """
 
 from __future__ import annotations
@@ -47,5 +49,27 @@ class IntegrityViolation(FsError):
         self.reason = reason
 
 
+class VolumeRefused(FsError):
+    """A volume cannot be opened: wrong key, rolled back, locked by another mount, not a volume, unknown version."""
+
+
 class VolumeCorrupt(FsError):
-    """Bytes of an encrypted volume are not what was written there (IEEE 2952 7.1 a)."""
+    """Stored bytes of an open volume are not what was written (IEEE 2952 5.2.1.2 a); the guest sees EIO.
+
+    Args:
+        where: the path, or the region of the container, that does not verify.
+        reason: what was found, and what was expected.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}", hint="restore the volume from a backup, or save what is intact")
+        self.where = where
+        self.reason = reason
+
+
+class CredentialRefused(VolumeRefused):
+    """No key slot opens with what was given; another passphrase or key may."""
+
+
+class BackupRefused(FsError):
+    """A backup repository is damaged, foreign or incomplete; nothing of it is used."""

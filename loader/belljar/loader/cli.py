@@ -174,6 +174,15 @@ COMMANDS = (
         example="belljar diff old.bell new.bell",
     ),
     Command(
+        name="volume",
+        usage="COMMAND …",
+        help="make encrypted volumes, look into them, back them up: belljar volume help",
+        options=(),
+        run="belljar.loader.commands.volumes.dispatch",
+        greedy=True,
+        example="belljar volume create state.vol",
+    ),
+    Command(
         name="doctor",
         usage="[OPTIONS]",
         help="say what this machine offers, what it lacks, what that costs, and the remedy",

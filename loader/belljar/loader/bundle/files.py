@@ -47,7 +47,8 @@ def create_file(path: str, content: bytes, mode: int) -> None:
 
 
 def _write(path: str, content: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    careful = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)  # Windows has neither
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | careful, mode)
     try:
         view = memoryview(content)
         while view:

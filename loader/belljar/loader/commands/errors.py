@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from belljar.attestation.errors import AttestationError
-from belljar.fs.measuring import FsError
+from belljar.fs.errors import FsError
 from belljar.libos.policy import LibosError
 from belljar.loader.errors import LoaderError
 

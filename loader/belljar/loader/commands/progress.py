@@ -33,15 +33,15 @@ class _Bar:
 
 
 @contextmanager
-def hashing_progress() -> Generator[Progress | None]:
-    """Show a bar while the block runs; None where nobody could see it."""
+def hashing_progress(doing: str = "measuring") -> Generator[Progress | None]:
+    """Show a bar that says what is done while the block runs; None where nobody could see it."""
     if not sys.stderr.isatty():
         yield None
         return
     from tqdm import tqdm  # 40 ms
 
     with tqdm(
-        desc="belljar: measuring",
+        desc=f"belljar: {doing}",
         total=0,
         unit="B",
         unit_scale=True,

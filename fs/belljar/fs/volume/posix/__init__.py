@@ -1,0 +1,1 @@
+"""POSIX over the tree: inodes, directories, content, extended attributes."""

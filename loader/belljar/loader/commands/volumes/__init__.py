@@ -1,0 +1,1 @@
+"""`belljar volume …`: prepare, look into, keep and destroy encrypted volumes, without a sandbox. Cold."""

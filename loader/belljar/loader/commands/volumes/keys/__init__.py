@@ -1,0 +1,1 @@
+"""Who opens a volume: credentials, key slots, owners' keys."""

@@ -1,0 +1,1 @@
+"""Which state a volume is in: snapshots, backups, the anchor."""

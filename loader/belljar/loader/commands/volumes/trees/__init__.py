@@ -1,0 +1,1 @@
+"""What is in a volume: list, read, copy in and out."""
