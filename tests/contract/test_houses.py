@@ -34,7 +34,6 @@ DOORS = {
         "belljar.libos.lifecycle",
         "belljar.libos.policy",
         "belljar.libos.probing",
-        "belljar.libos.values",
     },
     "loader": {"belljar.loader.api"},
 }
