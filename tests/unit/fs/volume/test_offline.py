@@ -119,9 +119,7 @@ def test_what_lost_its_name_is_found(parts: Parts) -> None:
 
 def test_no_key_no_salvage(parts: Parts) -> None:
     with pytest.raises(VolumeRefused, match="no root record verifies"):
-        salvage_volume(
-            MemoryContainer(parts.content), mounted(*formatted()).tree, volume_id=VOLUME_ID, key=bytes(32)
-        )
+        salvage_volume(MemoryContainer(parts.content), mounted(*formatted()).tree, volume_id=VOLUME_ID, key=bytes(32))
 
 
 def test_a_check_looks_at_freshness_when_it_has_an_anchor(parts: Parts) -> None:
