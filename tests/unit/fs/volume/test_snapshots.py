@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from belljar.fs.volume.offline.check import check_volume
@@ -18,7 +20,7 @@ def test_snapshots_stay_what_they_were_and_nothing_leaks(seed: int) -> None:
     """Above all through rollbacks, after which snapshots stand beside the line of the live tree."""
     history = History(seed)
     history.run(10)
-    ways = [
+    ways: list[Callable[[], None]] = [
         history._write, history._write, history._make, history._bulk, history._unlink, history._forget,
         history._snapshot, history._snapshot, history._rollback, history._delete_snapshot,
         lambda: _leave_the_line(history),
