@@ -45,6 +45,7 @@ class PosixTree:
     def lookup(self, parent: int, name: bytes) -> Attributes:
         """Return what a directory calls a name."""
         with self.lock:
+            self.ground.bound_memory()
             self.inodes.directory(parent)
             return self.inodes.get(self.directories.entry(parent, name)[1]).attributes()
 
