@@ -28,7 +28,7 @@ def unseal(sealed: bytes, epoch: bytes, scope: int, counter: int, context: bytes
 
 def root() -> tuple[int, bytes, bytes, int]:
     """Return (generation, previous, pointer, level) of the newest root record."""
-    found = []
+    found: list[tuple[int, bytes, bytes, int, bytes]] = []
     for slot, offset in enumerate((131072, 135168)):
         record = CONTENT[offset : offset + 4096]
         magic, version, algorithm, its_slot, epoch, counter = struct.unpack(">8sHHI16sI28x", record[:64])
@@ -61,7 +61,8 @@ def items(pointer: bytes, level: int) -> Iterator[tuple[bytes, bytes]]:
     at = 4 + 2 * count
     sizes = (54,) * count if level else struct.unpack_from(f">{count}H", node, at)
     at += 0 if level else 2 * count
-    keys, values = [], []
+    keys: list[bytes] = []
+    values: list[bytes] = []
     for into, parts in ((keys, lengths), (values, sizes)):
         for length in parts:
             into.append(node[at : at + length])
