@@ -226,12 +226,15 @@ class History:
 
     def _rollback(self) -> None:
         if self.snapshots:
-            name = self.chance.choice(sorted(self.snapshots))
-            self.volume.rollback(name)
-            self.model = self.snapshots[name].clone()
-            self._drop_orphans()
-            self.states[self.volume.anchored.generation] = self.model.clone()
-            self.tree = self.volume.tree
+            self.rollback(self.chance.choice(sorted(self.snapshots)))
+
+    def rollback(self, name: str) -> None:
+        """Go back to a snapshot."""
+        self.volume.rollback(name)
+        self.model = self.snapshots[name].clone()
+        self._drop_orphans()
+        self.states[self.volume.anchored.generation] = self.model.clone()
+        self.tree = self.volume.tree
 
     def _remount(self) -> None:
         self.volume.close()

@@ -1,7 +1,7 @@
 """The golden volume: written once, and every later version must open it.
 
-`python tests/vectors/test_volume.py` writes it anew from fixed key, clock and random source; a format that changes gets a new
-version and a new file, and this one stays.
+`python tests/vectors/test_volume.py` writes it anew from fixed key, clock and random source; a format that changes gets
+a new version and a new file, and this one stays.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Ground:
         """Admit an operation that may need so many blocks; 0 for one that takes away. Raises EROFS."""
         raise OSError(errno.EROFS, f"{os.strerror(errno.EROFS)} ({blocks} blocks)")
 
-    def read_ahead_of(self) -> None:
+    def bound_memory(self) -> None:
         """Keep the memory of a reader bounded."""
         if self.tree.loaded > self.limits.cached_nodes + self.tree.dirty:
             self.tree.trim(self.limits.cached_nodes + self.tree.dirty)
@@ -125,7 +125,7 @@ class Live(Ground):
         except OSError as error:
             if blocks or error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise  # what takes away goes on: it is how room is made
-        self.read_ahead_of()
+        self.bound_memory()
         if blocks:
             self._credit -= blocks
             if self._credit < 0:

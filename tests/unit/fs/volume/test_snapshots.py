@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from belljar.fs.volume.offline.check import check_volume
@@ -18,9 +20,10 @@ def test_snapshots_stay_what_they_were_and_nothing_leaks(seed: int) -> None:
     """Above all through rollbacks, after which snapshots stand beside the line of the live tree."""
     history = History(seed)
     history.run(10)
-    ways = [
+    ways: list[Callable[[], None]] = [
         history._write, history._write, history._make, history._bulk, history._unlink, history._forget,
         history._snapshot, history._snapshot, history._rollback, history._delete_snapshot,
+        lambda: _leave_the_line(history),
     ]  # fmt: skip
     for _ in range(_STEPS):
         history.chance.choice(ways)()
@@ -34,6 +37,34 @@ def test_snapshots_stay_what_they_were_and_nothing_leaks(seed: int) -> None:
         history.volume.delete_snapshot(name)
     history.compare()
     assert not check_volume(history.container, volume_id=VOLUME_ID, key=KEY, anchor=history.anchor).findings
+
+
+def _leave_the_line(history: History) -> None:
+    """Go back to the oldest snapshot and delete it: every other one is beside the line, and shares what is old."""
+    if len(history.snapshots) > 1:
+        name = history.volume.snapshots()[0].name
+        history.rollback(name)
+        history.volume.delete_snapshot(name)
+        del history.snapshots[name]
+
+
+def test_a_block_that_a_snapshot_beside_the_line_shares_stays() -> None:
+    container, anchor = formatted()
+    volume = mounted(container, anchor)
+    ino = volume.tree.make(1, b"file", 0o100644, 0, 0).ino
+    volume.tree.write(ino, 0, b"1" * 500_000)
+    volume.snapshot("one")
+    volume.tree.write(ino, 0, b"2" * 65536)
+    volume.snapshot("two")
+    volume.rollback("one")
+    volume.delete_snapshot("one")
+    volume.tree.set_attributes(ino, Changes(size=0))
+    volume.commit()
+    other = volume.tree.make(1, b"other", 0o100644, 0, 0).ino
+    volume.tree.write(other, 0, b"3" * 1_000_000)
+    volume.commit()
+    assert volume.snapshot_tree("two").read(ino, 0, 600_000) == b"2" * 65536 + b"1" * (500_000 - 65536)
+    assert not check_volume(container, volume_id=VOLUME_ID, key=KEY, anchor=anchor).findings
 
 
 def test_a_block_that_only_a_snapshot_beside_the_line_has_is_freed_with_it() -> None:
@@ -77,7 +108,7 @@ def test_names_whose_hashes_collide_are_told_apart() -> None:
     container, anchor = formatted()
     volume = mounted(container, anchor)
     tree = volume.tree
-    tree.directories._cookie = lambda _name: 8  # type: ignore[method-assign]  # no two such names can be found
+    vars(tree.directories)["_cookie"] = lambda _name: 8  # no two such names can be found
     names = [b"name %d" % number for number in range(8)]
     inos = [tree.make(1, name, 0o100644, 0, 0).ino for name in names]
     with pytest.raises(OSError, match="No space left"):

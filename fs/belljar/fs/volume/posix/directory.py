@@ -115,7 +115,7 @@ class Directories:
         high = layout.head_key(ino, KIND_ENTRY + 1)
         while at is not None:
             with self.ground.lock:
-                self.ground.read_ahead_of()
+                self.ground.bound_memory()
                 items, at = self.ground.tree.batch(at, high)
             for key, value in items:
                 child, kind = ENTRY.unpack_from(value)

@@ -94,7 +94,7 @@ class Inodes:
         """Return an inode. Raises ENOENT, EIO, VolumeCorrupt."""
         found = self._known.get(ino)
         if found is None:
-            self.ground.read_ahead_of()
+            self.ground.bound_memory()
             content = self.ground.tree.get(layout.head_key(ino, layout.KIND_INODE)) if 0 < ino < 1 << 64 else None
             if content is None:
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))

@@ -1,8 +1,8 @@
 """The writable tree of a volume: the operations of `belljar.fs.writable.tree`, said in inodes, entries and chunks.
 
 Each operation takes the volume's lock, asks for room (`admit`: only there may a flush or a commit happen), and then
-does all of its change or none: what may fail is read first. Times of content are the kernel's to tell (`set_attributes`).
-Serves the live volume and, read-only, its snapshots.
+does all of its change or none: what may fail is read first. Times of content are the kernel's to tell, by
+`set_attributes`. Serves the live volume and, read-only, its snapshots.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class PosixTree:
     def lookup(self, parent: int, name: bytes) -> Attributes:
         """Return what a directory calls a name."""
         with self.lock:
+            self.ground.bound_memory()
             self.inodes.directory(parent)
             return self.inodes.get(self.directories.entry(parent, name)[1]).attributes()
 
