@@ -150,7 +150,7 @@ def test_a_full_store_says_so() -> None:
 
 class CorruptTree(MemoryTree):
     def read(self, ino: int, offset: int, size: int) -> bytes:  # noqa: ARG002 - as the seam has it
-        raise VolumeCorrupt(f"inode {ino}: chunk {offset >> 16} is not what was written")
+        raise VolumeCorrupt(f"inode {ino}", f"chunk {offset >> 16} is not what was written")
 
 
 class DefectiveTree(MemoryTree):

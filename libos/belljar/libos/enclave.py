@@ -19,18 +19,20 @@ from .outcome import (
     Run,
 )
 from .plan.build import Host, Plan, plan_enclave
-from .spec import SPEC_KINDS, EnclaveSpec, GuestUser, HashedMount, HostMount, Limits, ScratchMount
+from .spec import SPEC_KINDS, EnclaveSpec, GuestUser, HashedMount, HostMount, Limits, ScratchMount, VolumeMount
 from .supervisor.refusals import Refusal
 from .supervisor.terminal import terminals
 from .values import Value, of_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from belljar.fs.keeping import Credential
     from belljar.fs.serving import Warmup
 
     from .callers import Caller
-else:  # a name for type checkers only
-    Caller = None
+    from .supervisor.volumes import Keys
+else:  # names for type checkers only
+    Caller = Keys = None
 
 _COLD: Warmup = ((), (), ())
 _IMPORTED_LATE = (
@@ -60,6 +62,7 @@ __all__ = [
     "HashedMount",
     "Host",
     "HostMount",
+    "Keys",
     "LibosError",
     "Limits",
     "Manner",
@@ -73,6 +76,7 @@ __all__ = [
     "SandboxUnavailable",
     "ScratchMount",
     "Value",
+    "VolumeMount",
     "import_everything",
     "of_plain",
     "plan_enclave",
@@ -130,7 +134,11 @@ def _count(ids: tuple[int, int]) -> int:
 
 
 def run_enclave(
-    spec: EnclaveSpec, warmup: Warmup = _COLD, manner: Manner = _PLAIN, caller: Caller | None = None
+    spec: EnclaveSpec,
+    warmup: Warmup = _COLD,
+    manner: Manner = _PLAIN,
+    caller: Caller | None = None,
+    keys: Keys | None = None,
 ) -> Run:
     """Build the enclave, run its program to the end, and leave nothing behind.
 
@@ -142,6 +150,7 @@ def run_enclave(
         warmup: what an earlier run of the same trees used.
         manner: what the run is called, and where its output goes.
         caller: who will say, when the enclave stands, what shall run in it, in what manner; None for us, at once.
+        keys: what opens each encrypted volume that is not ephemeral.
 
     Raises:
         NotCommissioned: the caller does not want it.
@@ -166,9 +175,13 @@ def run_enclave(
         def planned(wanted: EnclaveSpec, shown: tuple[int, ...]) -> Plan:
             return plan_here(wanted, warmup, shown, cpus_by_affinity=by_affinity)
 
-        return Lifetime(spec, planned, warmup, cgroups=cgroups, caller=caller).run(warden)
+        return Lifetime(spec, planned, warmup, cgroups=cgroups, caller=caller, keys=keys or _no_keys).run(warden)
     finally:
         warden.close()
+
+
+def _no_keys(mount: VolumeMount) -> Credential:
+    raise SandboxUnavailable(f"volume at {mount.path}: nothing was given that opens it")
 
 
 def import_everything() -> None:

@@ -56,6 +56,24 @@ class ScratchMount(Value):
     executable: bool
 
 
+class VolumeMount(Value):
+    """An encrypted volume.
+
+    Attributes:
+        path: where in the guest.
+        source: container on the host, or a folder that gives room to an ephemeral one.
+        key: what opens it: "passphrase", "file" or "ephemeral".
+        size_bytes: what it may hold, or None.
+        executable: whether programs written there may be run.
+    """
+
+    path: str
+    source: str
+    key: str
+    size_bytes: int | None
+    executable: bool
+
+
 class Limits(Value):
     """Resources the enclave may use; None means no limit of ours (5.1.3 f, 5.2.1.3 a).
 
@@ -110,6 +128,7 @@ class EnclaveSpec(Value):
     hashed: tuple[HashedMount, ...]
     host: tuple[HostMount, ...]
     scratch: tuple[ScratchMount, ...]
+    volumes: tuple[VolumeMount, ...]
     limits: Limits
     filters: tuple[bytes, ...]
     denied: tuple[tuple[int, str], ...]
@@ -119,6 +138,6 @@ class EnclaveSpec(Value):
 
 
 SPEC_KINDS: dict[str, type[Value]] = {
-    kind.__name__: kind for kind in (EnclaveSpec, GuestUser, HashedMount, HostMount, Limits, ScratchMount)
+    kind.__name__: kind for kind in (EnclaveSpec, GuestUser, HashedMount, HostMount, Limits, ScratchMount, VolumeMount)
 }
 """The classes a specification is made of, for `of_plain`."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from belljar.attestation.measurement import canonical_bytes
 
-from .manifest.model import HashedMount, HostMount, TmpfsMount
+from .manifest.model import EncryptedMount, HashedMount, HostMount, TmpfsMount
 
 if TYPE_CHECKING:
     from belljar.attestation.measurement import Json
@@ -112,8 +112,10 @@ def _mounts(decided: Decided) -> list[Json]:
         row: dict[str, Json] = {"executable": mount.insecure_executable, "path": mount.path, "type": mount.type}
         if isinstance(mount, HostMount):
             row["writable"] = mount.writable
-        if isinstance(mount, TmpfsMount):
+        if isinstance(mount, TmpfsMount | EncryptedMount):
             row["size"] = mount.size
+        if isinstance(mount, EncryptedMount):
+            row["key"] = mount.key
         by_path[mount.path] = row
     return [by_path[path] for path in sorted(by_path)]
 

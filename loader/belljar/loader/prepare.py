@@ -18,6 +18,7 @@ from belljar.libos.enclave import (
     HostMount,
     Limits,
     ScratchMount,
+    VolumeMount,
 )
 from belljar.libos.policy import compile_policy, denied_calls
 
@@ -159,6 +160,11 @@ def _spec(decided: Decided, measurement: bytes, policy: SyscallPolicy) -> Enclav
             ScratchMount(path=m.path, size_bytes=m.size, mode=_SCRATCH_MODE, executable=m.insecure_executable)
             for m in manifest.mounts
             if isinstance(m, model.TmpfsMount)
+        ),
+        volumes=tuple(
+            VolumeMount(path=m.path, source=m.source, key=m.key, size_bytes=m.size, executable=m.insecure_executable)
+            for m in manifest.mounts
+            if isinstance(m, model.EncryptedMount)
         ),
         limits=Limits(
             memory_bytes=limits.memory,

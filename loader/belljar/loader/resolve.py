@@ -14,7 +14,7 @@ from belljar.fs.measuring import Selection
 
 from .derive.needs import Needs, find_needs
 from .errors import ManifestError, Problem
-from .manifest.model import HashedMount, HostMount, Manifest, TmpfsMount
+from .manifest.model import FROM_HOST, EncryptedMount, HashedMount, HostMount, Manifest, TmpfsMount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,9 +104,10 @@ def _check_mounts(parsed: ParsedManifest) -> None:
             place = parsed.place_of_mount(mount.path, "path")
             raise ManifestError([Problem(place, f"two mounts at {mount.path}")])
         seen.add(mount.path)
-        if isinstance(mount, HostMount) and not os.path.exists(mount.source):
+        if isinstance(mount, FROM_HOST) and not os.path.exists(mount.source):
             place = parsed.place_of_mount(mount.path, "source")
-            raise ManifestError([Problem(place, f"{mount.source}: no such file or directory")])
+            hint = f"belljar volume create {mount.source}" if isinstance(mount, EncryptedMount) else None
+            raise ManifestError([Problem(place, f"{mount.source}: no such file or directory")], hint=hint)
 
 
 def _program_trees(parsed: ParsedManifest, needs: Needs, taken: set[str]) -> list[TreeSource]:

@@ -15,6 +15,7 @@ from belljar.libos.enclave import (
     Manner,
     ProgramNotStarted,
     Run,
+    VolumeMount,
     plan_here,
     run_enclave,
 )
@@ -29,6 +30,8 @@ from .target import Target, check_name, parse_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from belljar.fs.keeping import Credential
+
     from .options import Parsed
 
 _ENOENT = 2
@@ -99,12 +102,18 @@ def run_recorded(spec: EnclaveSpec, history: History, manner: Manner, caller: Ca
         NotCommissioned: the caller does not want it.
     """
     try:
-        return run_enclave(spec, history.load(), manner, caller)
+        return run_enclave(spec, history.load(), manner, caller, _credential_of)
     except ProgramNotStarted as error:
         kind = ProgramNotFound if error.code in (_ENOENT, _ENOTDIR) else ProgramNotExecutable
         raise kind(f"{spec.executable}: cannot be executed in the enclave: {error}", hint=_hint(spec)) from error
     except LibosError as error:
         raise LoaderError(str(error), hint=error.hint) from error
+
+
+def _credential_of(mount: VolumeMount) -> Credential:
+    from .credentials import credential_of
+
+    return credential_of(mount)
 
 
 def keep(run: Run, record: Record, history: History) -> None:

@@ -27,6 +27,7 @@ SPEC = EnclaveSpec(
     hashed=(HashedMount(path="/", source="/", index_path="/i", index_digest=bytes(32)),),
     host=(),
     scratch=(ScratchMount(path="/tmp", size_bytes=1 << 20, mode=0o1777, executable=False),),
+    volumes=(),
     limits=Limits(memory_bytes=None, processes=10, open_files=20, cpu_millis=None, run_time_ms=None),
     filters=(bytes(16), bytes(8)),
     denied=((165, "mount"),),

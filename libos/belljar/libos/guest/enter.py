@@ -56,6 +56,7 @@ class Entry:
         control: the socket to the supervisor.
         host_mounts: what to capture here, after the namespaces exist; empty if the supervisor does it.
         enterable: whether the supervisor shall have the namespaces, so that others can join them.
+        volumes: how many encrypted volumes there will be.
         terminal: attributes of the caller's terminal, or None, and its `struct winsize`; told later in an enclave of
             its own.
     """
@@ -67,12 +68,14 @@ class Entry:
         *,
         host_mounts: tuple[HostMount, ...],
         enterable: bool,
+        volumes: int = 0,
         terminal: Terminal = (None, bytes(8)),
     ) -> None:
         self.plan = plan
         self.control = control
         self.host_mounts = host_mounts
         self.enterable = enterable
+        self.volumes = volumes
         self.outside = confine.Outside(*terminal, self._hand_over)
         self.joins = False
         self.doing = ""
@@ -123,7 +126,7 @@ def _outer(entry: Entry) -> None:
     # /dev/fuse may be open to root only: it must be opened before our host id changes, and after unshare, because the
     # kernel compares the opener's user namespace with the one that mounts.
     entry.doing = "open /dev/fuse"
-    devices = [os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC) for _ in range(2)]
+    devices = [os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC) for _ in range(2 + entry.volumes)]
     entry.control.send(messages.UNSHARED, descriptors=devices)
     entry.doing = "wait for the id maps"
     captured = _expect(entry, messages.MAPPED)
@@ -137,7 +140,7 @@ def _outer(entry: Entry) -> None:
         opened = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
         entry.control.send(messages.INIT, b"%d" % pid, descriptors=opened)
         os._exit(0)
-    _init(entry, mounts.Materials(devices[0], devices[1], captured, owner=_owner(entry.plan)))
+    _init(entry, mounts.Materials(devices[0], devices[1], devices[2:], captured, owner=_owner(entry.plan)))
 
 
 def _expect(entry: Entry, kind: bytes) -> list[int]:
@@ -172,6 +175,8 @@ def _init(entry: Entry, materials: mounts.Materials) -> None:
         mounts.take(step, materials)
         if isinstance(step, steps.MountGenerated):  # if the supervisor has died meanwhile, this raises EPIPE
             entry.control.send(messages.MOUNTED)
+        if isinstance(step, steps.MountVolume):
+            entry.control.send(messages.VOLUME, b"%d" % step.number)
         if isinstance(step, steps.LeaveCpu):
             entry.control.send(messages.SET_UP)
     entry.doing = "wait for the caller"

@@ -25,6 +25,7 @@ _QUIET = kernel.MS_NOSUID | kernel.MS_NODEV
 _STRICT = _QUIET | kernel.MS_NOEXEC
 # The overlay copies the mode of the root when it is mounted, before anybody asked FUSE for it: so it is said here.
 _FUSE_OPTIONS = "fd={},rootmode=40555,user_id={},group_id={},allow_other,default_permissions"
+_VOLUME_OPTIONS = "fd={},rootmode=40000,user_id={},group_id={},allow_other,default_permissions,max_read=1048576"
 _FEWEST_INODES = 1024
 _BYTES_PER_INODE = 4096
 _DEVICE_LINKS = {
@@ -42,13 +43,17 @@ class Materials:
     Args:
         root: /dev/fuse for the hashed tree.
         generated: /dev/fuse for the generated files.
+        volumes: /dev/fuse for each volume, in the order of the specification.
         captured: detached bind mounts of the host, in the order of the specification.
         owner: (uid, gid) inside that mounts belong to.
     """
 
-    def __init__(self, root: int, generated: int, captured: list[int], *, owner: tuple[int, int]) -> None:
+    def __init__(
+        self, root: int, generated: int, volumes: list[int], captured: list[int], *, owner: tuple[int, int]
+    ) -> None:
         self.root = root
         self.generated = generated
+        self.volumes = volumes
         self.captured = captured
         self.owner = owner
         self.kept: dict[str, int] = {}
@@ -69,6 +74,14 @@ def _mount_hashed_root(_step: steps.Step, materials: Materials) -> None:
     options = _FUSE_OPTIONS.format(materials.root, *materials.owner)
     kernel.mount("belljar", NEW_ROOT, "fuse.belljar", _QUIET | kernel.MS_RDONLY, options)
     os.close(materials.root)  # only the supervisor may keep it, or its death would go unnoticed
+
+
+def _mount_volume(step: steps.Step, materials: Materials) -> None:
+    assert isinstance(step, steps.MountVolume)
+    device = materials.volumes[step.number]
+    options = _VOLUME_OPTIONS.format(device, *materials.owner)
+    kernel.mount("belljar", NEW_ROOT + step.path, "fuse.volume", _QUIET if step.executable else _STRICT, options)
+    os.close(device)  # as of the root
 
 
 def _share_cpu(step: steps.Step, materials: Materials) -> None:
@@ -245,6 +258,7 @@ _TAKE: dict[type[steps.Step], Callable[[steps.Step, Materials], None]] = {
     steps.KeepHashed: _keep_hashed,
     steps.ShowHashed: _show_hashed,
     steps.AttachHostMount: _attach_host_mount,
+    steps.MountVolume: _mount_volume,
     steps.MakeDirectories: _make_directories,
     steps.PivotRoot: _pivot_root,
     steps.SetHostName: _set_host_name,

@@ -138,6 +138,7 @@ def _smallest_enclave() -> EnclaveSpec:
         hashed=(),
         host=(),
         scratch=(),
+        volumes=(),
         limits=Limits(memory_bytes=None, processes=1, open_files=16, cpu_millis=None, run_time_ms=None),
         filters=(),
         denied=(),

@@ -165,6 +165,10 @@ def _setup(spec: EnclaveSpec, host: Host, warmup: Warmup) -> list[steps.Step]:
         )
         for number, m in enumerate(spec.host)
     ]
+    placed += [
+        (m.path, steps.MountVolume(path=m.path, number=number, executable=m.executable))
+        for number, m in enumerate(spec.volumes)
+    ]
     covered = [m.path for m in spec.hashed if any(m.path.startswith(f"{path}/") for path, _ in placed)]
     if covered:
         plan.append(steps.KeepHashed(paths=tuple(covered)))
@@ -183,7 +187,8 @@ def _setup(spec: EnclaveSpec, host: Host, warmup: Warmup) -> list[steps.Step]:
 
 def _is_in_scratch(path: str, spec: EnclaveSpec) -> bool:
     """Say whether a directory lies below a scratch mount, and no other mount provides it."""
-    mounts = [m.path for m in spec.hashed] + [m.path for m in spec.host] + [m.path for m in spec.scratch]
+    mounts = [m.path for m in spec.hashed] + [m.path for m in spec.host]
+    mounts += [m.path for m in spec.scratch] + [m.path for m in spec.volumes]
     around = max((mount for mount in mounts if f"{path}/".startswith(f"{mount.rstrip('/')}/")), key=len, default="/")
     return around != path and around in {m.path for m in spec.scratch}
 
@@ -222,6 +227,6 @@ def _resource_limits(spec: EnclaveSpec) -> tuple[tuple[str, int], ...]:
 
 def _landlock(spec: EnclaveSpec) -> steps.RestrictPaths:
     writable = ["/dev", "/proc"]
-    writable += [m.path for m in spec.scratch]
+    writable += [m.path for m in spec.scratch] + [m.path for m in spec.volumes]
     writable += [m.path for m in spec.host if m.writable]
     return steps.RestrictPaths(writable=tuple(writable))

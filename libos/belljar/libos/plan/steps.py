@@ -163,6 +163,18 @@ class AttachHostMount(Step):
         return f"bind host {self.source} at {self.path} ({access}, nosuid, nodev{exec_})"
 
 
+class MountVolume(Step):
+    """Mount the FUSE connection that serves an encrypted volume."""
+
+    path: str
+    number: int
+    executable: bool
+
+    def describe(self) -> str:
+        rights = "nosuid, nodev" if self.executable else "nosuid, nodev, noexec"
+        return f"mount an encrypted volume at {self.path} (fuse, {rights})"
+
+
 class MakeDirectories(Step):
     """Make directories inside of scratch mounts: those that the program starts in or lives in."""
 

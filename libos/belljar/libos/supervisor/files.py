@@ -60,7 +60,7 @@ class GuestFiles:
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._spec = spec
-        self._others = [*RESERVED_DIRECTORIES, *(m.path for m in spec.scratch), *(m.path for m in spec.host)]
+        self._others = [*RESERVED_DIRECTORIES, *(m.path for m in spec.scratch), *(m.path for m in spec.host), *(m.path for m in spec.volumes)]
         self._on_violation = on_violation
         self._on_failure = on_failure
         self._devices: list[int] = []
@@ -192,6 +192,7 @@ def _tree(spec: EnclaveSpec, sources: list[Source]) -> Tree:
     files = etc_files(spec, resolv_conf=_resolv_conf() if spec.host_network else b"")
     directories = [*RESERVED_DIRECTORIES, spec.working_directory, spec.user.home]
     directories += [mount.path for mount in spec.scratch]
+    directories += [mount.path for mount in spec.volumes]
     for mount in spec.host:
         if os.path.isdir(mount.source):
             directories.append(mount.path)

@@ -79,7 +79,14 @@ def run_joined(
     refusals = Refusals(spec.denied)
     try:
         around = Around(
-            files=None, events=events, cgroups=Cgroups(), terminal=terminal, desk=None, refusals=refusals, line=-1
+            files=None,
+            volumes=None,
+            events=events,
+            cgroups=Cgroups(),
+            terminal=terminal,
+            desk=None,
+            refusals=refusals,
+            line=-1,
         )
         outcome = Watch(guest, spec, around, lambda: None).run()
         return outcome, refusals.noted()

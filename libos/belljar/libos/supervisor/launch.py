@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from .files import GuestFiles
     from .terminal import CallerTerminal
+    from .volumes import GuestVolumes
 
     Message = tuple[bytes, list[bytes], list[int]]
 
@@ -106,13 +107,16 @@ def fork_guest(spec: EnclaveSpec, plan: Plan) -> Guest:
                 theirs,
                 host_mounts=() if _maps_owners(plan) else spec.host,
                 enterable=spec.enterable,
+                volumes=len(spec.volumes),
             )
         )
     theirs.close()
     return Guest(ours, outer)
 
 
-def start(guest: Guest, spec: EnclaveSpec, plan: Plan, cgroups: Cgroups, files: GuestFiles) -> None:
+def start(
+    guest: Guest, spec: EnclaveSpec, plan: Plan, cgroups: Cgroups, files: GuestFiles, volumes: GuestVolumes | None
+) -> None:
     """Lead the guest's side through its setup, until its root is served; the rest it does alone.
 
     Raises:
@@ -124,7 +128,9 @@ def start(guest: Guest, spec: EnclaveSpec, plan: Plan, cgroups: Cgroups, files: 
     except OSError as error:
         raise SandboxUnavailable(f"cannot move the enclave into its cgroup: {error.strerror}") from error
     _send(guest, messages.GO)
-    root, generated = _expect(guest, messages.UNSHARED)[1]
+    root, generated, *others = _expect(guest, messages.UNSHARED)[1]
+    if volumes is not None:
+        volumes.take(others)
     try:
         map_ids(outer, plan.ids)
         captured = _capture(spec, plan)

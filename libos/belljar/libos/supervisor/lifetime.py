@@ -11,7 +11,7 @@ import select
 
 from belljar.libos import control as messages
 from belljar.libos.folders import runs_folder
-from belljar.libos.outcome import Run
+from belljar.libos.outcome import EXIT_BELLJAR_FAILED, Run
 from belljar.libos.runs.directory import RunDirectory
 
 from .launch import commission, failure, fork_guest, start
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .events import Events
     from .files import GuestFiles
     from .launch import Guest
+    from .volumes import GuestVolumes, Keys
 
     Planner = Callable[[EnclaveSpec, tuple[int, ...]], Plan]
     """(what shall run, which of 0, 1 and 2 are terminals) -> the plan; the enclave it builds depends on neither."""
@@ -47,10 +48,11 @@ class Lifetime:
         warmup: what an earlier run of the same trees used.
         cgroups: its limits.
         caller: who says what shall run.
+        keys: what opens the volumes.
     """
 
     def __init__(
-        self, spec: EnclaveSpec, planner: Planner, warmup: Warmup, *, cgroups: Cgroups, caller: Caller
+        self, spec: EnclaveSpec, planner: Planner, warmup: Warmup, *, cgroups: Cgroups, caller: Caller, keys: Keys
     ) -> None:
         self._spec = spec
         self._planner = planner
@@ -58,6 +60,7 @@ class Lifetime:
         self._warmup = warmup
         self._cgroups = cgroups
         self._caller = caller
+        self._keys = keys
 
     def run(self, warden: Warden) -> Run:
         """Run to the end; raises what `run_enclave` raises. The warden is told of the directory of the run."""
@@ -91,15 +94,31 @@ class Lifetime:
                 on_failure=events.on_failure,
             )
             try:
-                start(guest, self._spec, self._plan, self._cgroups, files)
-                if self._caller.fileno() >= 0:
-                    self._await_caller(guest, files)
-                return self._in_directory(guest, files, events, warden)
+                return self._with_volumes(guest, files, events, warden)
             finally:
                 guest.end()  # before its files go: nobody must see them fail
                 files.close()
         finally:
             events.close()
+
+    def _with_volumes(self, guest: Guest, files: GuestFiles, events: Events, warden: Warden) -> Run:
+        """Open the volumes, build the enclave, run it; in the end see to it that the volumes have everything."""
+        if not self._spec.volumes:
+            start(guest, self._spec, self._plan, self._cgroups, files, None)
+            if self._caller.fileno() >= 0:
+                self._await_caller(guest, files)
+            return self._in_directory(guest, _Standing(files, None, events), warden)
+        from .volumes import GuestVolumes
+
+        volumes = GuestVolumes(self._spec, self._keys, on_violation=events.on_violation, on_failure=events.on_failure)
+        problems: list[str] = []
+        try:
+            start(guest, self._spec, self._plan, self._cgroups, files, volumes)
+            run = self._in_directory(guest, _Standing(files, volumes, events), warden)
+        finally:
+            guest.end()
+            problems = volumes.close()
+        return _with_problems(run, problems)
 
     def _await_caller(self, guest: Guest, files: GuestFiles) -> None:
         """Wait with a finished enclave until the caller comes."""
@@ -115,7 +134,7 @@ class Lifetime:
         if guest.control.fileno() in ready:
             raise failure(*guest.control.receive()[:2])
 
-    def _in_directory(self, guest: Guest, files: GuestFiles, events: Events, warden: Warden) -> Run:
+    def _in_directory(self, guest: Guest, standing: _Standing, warden: Warden) -> Run:
         """Take the commission, and give the run its name and its directory."""
         wanted = self._caller.commission()
         output = Output() if wanted.manner.keeps_output else None
@@ -128,14 +147,16 @@ class Lifetime:
         try:
             if output is not None:
                 output.keep_in(directory.descriptor)
-            return self._begin(guest, wanted, output, _Standing(directory, files, events))
+            return self._begin(guest, wanted, output, (directory, standing))
         finally:
             guest.end()
             if output is not None:
                 output.finish()
             directory.close()
 
-    def _begin(self, guest: Guest, wanted: Commission, output: Output | None, standing: _Standing) -> Run:
+    def _begin(
+        self, guest: Guest, wanted: Commission, output: Output | None, standing: tuple[RunDirectory, _Standing]
+    ) -> Run:
         """Let the program start, with the caller's streams and terminal."""
         shown = () if output is not None else terminals()
         terminal = CallerTerminal(shown) if shown else None
@@ -147,12 +168,19 @@ class Lifetime:
             commission(guest, None if plan is self._plan else plan, streams, terminal)
             if output is None:
                 let_go(0, 1)
-            return self._watched(guest, wanted, standing, terminal)
+            return self._watched(guest, wanted, *standing, terminal)
         finally:
             if terminal is not None:
                 terminal.restore()
 
-    def _watched(self, guest: Guest, wanted: Commission, standing: _Standing, terminal: CallerTerminal | None) -> Run:
+    def _watched(
+        self,
+        guest: Guest,
+        wanted: Commission,
+        directory: RunDirectory,
+        standing: _Standing,
+        terminal: CallerTerminal | None,
+    ) -> Run:
         """Watch the enclave to its end, answer those who ask about it, and leave word of how it ended."""
         from belljar.libos.runs.desk import Desk
 
@@ -160,7 +188,7 @@ class Lifetime:
         from .refusals import Refusals
         from .watch import Around, Watch
 
-        directory, files = standing.directory, standing.files
+        files = standing.files
         refusals = Refusals(wanted.spec.denied)
         answers = Answers(
             directory.name, wanted.spec, guest=guest, files=files, cgroups=self._cgroups, refusals=refusals
@@ -170,6 +198,7 @@ class Lifetime:
         try:
             around = Around(
                 files=files,
+                volumes=standing.volumes,
                 events=standing.events,
                 cgroups=self._cgroups,
                 terminal=terminal,
@@ -204,10 +233,19 @@ class Lifetime:
 class _Standing:
     """What stands when the program starts."""
 
-    def __init__(self, directory: RunDirectory, files: GuestFiles, events: Events) -> None:
-        self.directory = directory
+    def __init__(self, files: GuestFiles, volumes: GuestVolumes | None, events: Events) -> None:
         self.files = files
+        self.volumes = volumes
         self.events = events
+
+
+def _with_problems(run: Run, problems: list[str]) -> Run:
+    """Add what the volumes could not keep: a run that lost something did not end well."""
+    if not problems:
+        return run
+    outcome = run.outcome
+    code = outcome.exit_code or EXIT_BELLJAR_FAILED
+    return run.replace(outcome=outcome.replace(exit_code=code, notes=(*outcome.notes, *problems)))
 
 
 def _allow_many_descriptors() -> None:

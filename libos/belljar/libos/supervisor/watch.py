@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .launch import Guest
     from .refusals import Refusals
     from .terminal import CallerTerminal
+    from .volumes import GuestVolumes
 else:  # the module behind signal, without enum and what that imports (2 ms)
     import _signal as signal
 
@@ -48,6 +49,7 @@ class Around(Value):
     """
 
     files: GuestFiles | None
+    volumes: GuestVolumes | None
     events: Events
     cgroups: Cgroups
     terminal: CallerTerminal | None
@@ -69,6 +71,7 @@ class Watch:
     def __init__(self, guest: Guest, spec: EnclaveSpec, around: Around, on_started: Callable[[], None]) -> None:
         self._guest = guest
         self._files = around.files
+        self._volumes = around.volumes
         self._spec = spec
         self._events = around.events
         self._cgroups = around.cgroups
@@ -136,6 +139,8 @@ class Watch:
     def _on_message(self, name: bytes, fields: list[bytes], descriptors: list[int]) -> None:
         if name == messages.SET_UP and self._files:
             self._files.spread()
+        elif name == messages.VOLUME and self._volumes:
+            self._volumes.serve(int(fields[0]), init=self._guest.init)
         elif name == messages.STARTED:
             self._guest.program = descriptors[0]
             self._spare_init()

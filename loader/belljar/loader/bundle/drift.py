@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from belljar.fs.measuring import DigestCache, SourceError, compare_tree
 from belljar.loader.manifest.findings import ERROR, Finding
-from belljar.loader.manifest.model import HostMount
+from belljar.loader.manifest.model import FROM_HOST
 from belljar.loader.remembered import cache
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def drift(bundle: Bundle, folder: str, progress: Progress | None = None) -> list
 
 def _host_mounts(bundle: Bundle) -> Iterator[Finding]:
     for mount in bundle.decided.manifest.mounts:
-        if isinstance(mount, HostMount) and not os.path.exists(mount.source):
+        if isinstance(mount, FROM_HOST) and not os.path.exists(mount.source):
             yield Finding(
                 level=ERROR, place=mount.source, message=f"no such file or directory: it is mounted at {mount.path}"
             )

@@ -16,7 +16,7 @@ from belljar.libos.policy import make_policy
 from belljar.loader.canonical import policy_digest
 from belljar.loader.derive.links import trail
 from belljar.loader.errors import BundleRefused, LoaderError
-from belljar.loader.manifest.model import HostMount
+from belljar.loader.manifest.model import FROM_HOST
 from belljar.loader.remembered import cache
 from belljar.loader.version import VERSION
 
@@ -115,7 +115,7 @@ def check_policy(bundle: Bundle) -> SyscallPolicy:
 
 def _check_sources(bundle: Bundle) -> None:
     sources = [(tree.path, tree.source) for tree in bundle.decided.pinned]
-    sources += [(m.path, m.source) for m in bundle.decided.manifest.mounts if isinstance(m, HostMount)]
+    sources += [(m.path, m.source) for m in bundle.decided.manifest.mounts if isinstance(m, FROM_HOST)]
     for path, source in sources:
         if not os.path.exists(source):
             raise LoaderError(

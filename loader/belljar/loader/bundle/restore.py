@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from belljar.attestation.measurement import FORMAT, Json, NotCanonical, canonical_bytes
 from belljar.loader.canonical import Decided, Pinned, canonical_members
 from belljar.loader.errors import BundleRefused
-from belljar.loader.manifest.model import MANIFEST_VERSION, GuestPath, HostMount, Manifest
+from belljar.loader.manifest.model import FROM_HOST, MANIFEST_VERSION, GuestPath, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ def restore(members: dict[str, Json], hashed: Mapping[str, str], host: Mapping[s
     Args:
         members: of the canonical manifest.
         hashed: guest path -> source of every hashed mount, in their order.
-        host: the same of every host mount.
+        host: the same of every other mount that has a source.
 
     Raises:
         BundleRefused: it is not a canonical manifest of this version.
@@ -48,7 +48,7 @@ def restore(members: dict[str, Json], hashed: Mapping[str, str], host: Mapping[s
     for name in sorted({*members, *again}):
         if canonical_bytes(members.get(name)) != canonical_bytes(again.get(name)):  # in Python, True == 1
             raise BundleRefused(f"the manifest is not in the form that is measured: see {name}")
-    if {m.path for m in decided.manifest.mounts if isinstance(m, HostMount)} != set(host):
+    if {m.path for m in decided.manifest.mounts if isinstance(m, FROM_HOST)} != set(host):
         raise BundleRefused("the host mounts of the manifest are not those that have a source")
     if [tree.path for tree in decided.pinned] != list(hashed):
         raise BundleRefused("the hashed mounts of the manifest are not those that have an index")
@@ -108,6 +108,8 @@ def _mount(mount: dict[str, Any], host: Mapping[str, str]) -> dict[str, Any]:
     named = {"type": mount["type"], "path": mount["path"], "insecure_executable": mount["executable"]}
     if mount["type"] == "host":
         return {**named, "source": host[mount["path"]], "writable": mount["writable"]}
+    if mount["type"] == "encrypted":
+        return {**named, "source": host[mount["path"]], "key": mount["key"], "size": mount["size"]}
     return {**named, "size": mount["size"]}
 
 

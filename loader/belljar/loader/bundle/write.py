@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from belljar.attestation.measurement import FORMAT, NotCanonical
 from belljar.loader.canonical import canonical_members
 from belljar.loader.errors import LoaderError
-from belljar.loader.manifest.model import HostMount
+from belljar.loader.manifest.model import FROM_HOST
 from belljar.loader.version import VERSION
 
 from . import layout
@@ -81,6 +81,6 @@ def _payload(measured: Measured, folder: str, indexes: list[bytes]) -> Payload:
         host={
             mount.path: relative_to(folder, mount.source)
             for mount in cast("list[object]", measured.decided.manifest.mounts)
-            if isinstance(mount, HostMount)
+            if isinstance(mount, FROM_HOST)
         },
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from belljar.loader.find import unmeasured
 
-from .model import HashedMount, HostMount, TmpfsMount
+from .model import EncryptedMount, HashedMount, HostMount, TmpfsMount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,17 +116,17 @@ def _mounts(parsed: ParsedManifest) -> Iterator[Finding]:
             yield Finding(level=WARNING, place=place, message=message)
 
 
-def _permissions(mount: HashedMount | HostMount | TmpfsMount) -> Iterator[str]:
-    writable = isinstance(mount, TmpfsMount) or (isinstance(mount, HostMount) and mount.writable)
+def _permissions(mount: Mount) -> Iterator[str]:
+    writable = isinstance(mount, TmpfsMount | EncryptedMount) or (isinstance(mount, HostMount) and mount.writable)
     if writable and not isinstance(mount, HashedMount) and mount.insecure_executable:
         yield f"{mount.path} is writable and executable: programs nobody measured can run"
     if not isinstance(mount, TmpfsMount) and _world_writable(mount.source):
         yield f"{mount.source} can be written by every user of this machine"
 
 
-def _hidden_by(mount: HashedMount | HostMount | TmpfsMount, mounts: Sequence[Mount]) -> Iterator[str]:
+def _hidden_by(mount: Mount, mounts: Sequence[Mount]) -> Iterator[str]:
     for outer in mounts:
-        if not isinstance(outer, TmpfsMount) and mount.path.startswith(outer.path.rstrip("/") + "/"):
+        if isinstance(outer, HashedMount | HostMount) and mount.path.startswith(outer.path.rstrip("/") + "/"):
             hidden = os.path.join(outer.source, os.path.relpath(mount.path, outer.path))
             if _holds_something(hidden):
                 yield f"the mount at {mount.path} hides {hidden}"

@@ -211,7 +211,26 @@ class TmpfsMount(Section):
     insecure_executable: bool = Field(default=False, description="Whether programs written here may be run.")
 
 
-Mount = Annotated[HashedMount | HostMount | TmpfsMount, Field(discriminator="type")]
+class EncryptedMount(Section):
+    """A writable volume: encrypted, authenticated, and refused when it is older than its newest state."""
+
+    type: Literal["encrypted"]
+    path: Place = Field(description="Where in the enclave.")
+    source: Text = Field(
+        description="Container on the host, as belljar volume create made it; for an ephemeral one the folder that "
+        "gives it room. Relative to the manifest."
+    )
+    key: Literal["passphrase", "file", "ephemeral"] = Field(
+        description="What opens it: a passphrase; the key file SOURCE.key; or a key that is drawn for the run and ends "
+        "with it, and the content too."
+    )
+    size: Size | None = Field(default=None, description="Limit of what it may hold.")
+    insecure_executable: bool = Field(default=False, description="Whether programs written here may be run.")
+
+
+Mount = Annotated[HashedMount | HostMount | TmpfsMount | EncryptedMount, Field(discriminator="type")]
+FROM_HOST = (HostMount, EncryptedMount)
+"""Mounts that have a source on the host, and no index that pins it."""
 
 
 class Limits(Section):

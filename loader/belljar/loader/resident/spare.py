@@ -60,7 +60,9 @@ def wish_of(request: Request) -> Wish | None:
             check_name(options["name"])
         target = parse_words([*request.words], options.get("signer", ""))
         record = recall(target)
-        return None if record is None else Wish(record=record, spec=complete(record, target))
+        if record is None or record.spec.volumes:  # keys, and whoever is asked for a passphrase, stay with the caller
+            return None
+        return Wish(record=record, spec=complete(record, target))
     except LoaderError:
         return None
 

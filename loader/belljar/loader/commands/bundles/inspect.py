@@ -11,7 +11,7 @@ from belljar.loader import report
 from belljar.loader.bundle.read import Bundle, read_bundle
 from belljar.loader.commands.errors import loader_errors
 from belljar.loader.errors import UsageError
-from belljar.loader.manifest.model import HostMount, TmpfsMount
+from belljar.loader.manifest.model import FROM_HOST, EncryptedMount, HostMount, TmpfsMount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def describe(bundle: Bundle) -> dict[str, object]:
         "host": [
             {"path": mount.path, "source": mount.source}
             for mount in bundle.decided.manifest.mounts
-            if isinstance(mount, HostMount)
+            if isinstance(mount, FROM_HOST)
         ],
         "manifest": bundle.members,
     }
@@ -103,6 +103,10 @@ def _mounts(bundle: Bundle) -> Iterator[tuple[str, str]]:
         if isinstance(mount, HostMount):
             rights = [" writable"] * mount.writable + [" executable"] * mount.insecure_executable
             yield "host", f"{mount.path} from {mount.source}{','.join(rights)}"
+        elif isinstance(mount, EncryptedMount):
+            limit = "" if mount.size is None else f" of at most {_size(mount.size)}"
+            runs = " executable" * mount.insecure_executable
+            yield "encrypted", f"{mount.path} from {mount.source}{limit}, opened by its {mount.key}{runs}"
         elif isinstance(mount, TmpfsMount):
             yield "tmpfs", f"{mount.path} of {_size(mount.size)}{' executable' * mount.insecure_executable}"
 

@@ -94,6 +94,12 @@ def _passphrase(parsed: Parsed, prefix: str, what: str, *, confirm: bool) -> byt
     return passphrase_bytes(first)
 
 
+def asked_passphrase(what: str) -> bytes:
+    """Return the passphrase from the file that the environment names, or from the terminal."""
+    path = os.environ.get(_VARIABLE)
+    return passphrase_bytes(_prompt(what)) if path is None else _line(_read(path, MAX_PASSPHRASE_BYTES + 2), path)
+
+
 def _prompt(what: str) -> str:
     if not sys.stdin.isatty():
         hint = f"--passphrase-file, --passphrase-fd, --key-file, or {_VARIABLE} in the environment"
