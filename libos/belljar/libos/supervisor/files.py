@@ -60,7 +60,12 @@ class GuestFiles:
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._spec = spec
-        self._others = [*RESERVED_DIRECTORIES, *(m.path for m in spec.scratch), *(m.path for m in spec.host), *(m.path for m in spec.volumes)]
+        self._others = [
+            *RESERVED_DIRECTORIES,
+            *(m.path for m in spec.scratch),
+            *(m.path for m in spec.host),
+            *(m.path for m in spec.volumes),
+        ]
         self._on_violation = on_violation
         self._on_failure = on_failure
         self._devices: list[int] = []

@@ -100,18 +100,20 @@ class GuestVolumes:
         self._anchor = PlatformAnchor(anchors_folder(os.environ, os.geteuid()))
         try:
             for mount in spec.volumes:
-                self._served.append(self._open(spec, mount, keys))
-        except FsError as error:
-            self.close()
-            raise SandboxUnavailable(f"volume at {mount.path}: {error}", hint=error.hint) from error
-        except OSError as error:
-            self.close()
-            where = os.fsdecode(error.filename or mount.source)
-            raise SandboxUnavailable(f"volume at {mount.path}: {where}: {error.strerror}") from error
+                self._served.append(self._open_or_say(spec, mount, keys))
         except BaseException:
             self.close()
             raise
         start_new_thread(self._tick, ())
+
+    def _open_or_say(self, spec: EnclaveSpec, mount: VolumeMount, keys: Keys) -> _Served:
+        try:
+            return self._open(spec, mount, keys)
+        except FsError as error:
+            raise SandboxUnavailable(f"volume at {mount.path}: {error}", hint=error.hint) from error
+        except OSError as error:
+            where = os.fsdecode(error.filename or mount.source)
+            raise SandboxUnavailable(f"volume at {mount.path}: {where}: {error.strerror}") from error
 
     def _open(self, spec: EnclaveSpec, mount: VolumeMount, keys: Keys) -> _Served:
         if mount.key == _EPHEMERAL:
