@@ -1,5 +1,4 @@
-"""Members of a JSON object that somebody signed, each asked for by name and type: nothing is guessed, nothing is
-coerced.
+"""Members of a JSON object that somebody signed, each asked for by name and type; nothing is guessed or coerced.
 
 In comes text of JSON; out come members, or `EvidenceRefused` that names the path. Members that nobody asks for are
 ignored: Intel adds some without changing its version. Pure.

@@ -1,5 +1,4 @@
-"""What Intel says about processors and its own enclaves: TCB info and QE identity, verified and read (Intel PCS API
-v4).
+"""What Intel says about processors and its own enclaves: TCB info and QE identity, verified and read (PCS API v4).
 
 Each is a JSON object signed over its very bytes by a certificate "Intel SGX TCB Signing", directly below Intel's root.
 The signature is verified before a byte is read. In come `Collateral` and a time; out come `TcbInfo` and `QeIdentity`,

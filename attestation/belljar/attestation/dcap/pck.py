@@ -1,5 +1,4 @@
-"""What Intel writes into a PCK certificate: the processor's family, its TCB, its platform (Intel PCK certificate spec,
-1.3.5).
+"""What Intel writes into a PCK certificate: family, TCB, platform (Intel PCK certificate specification, 1.3.5).
 
     1.2.840.113741.1.13.1 = SEQUENCE OF SEQUENCE { OID, value }
         .1 PPID   .2 TCB: .1 to .16 SVNs, .17 PCESVN, .18 CPUSVN   .3 PCEID   .4 FMSPC   .5 type   .6 platform instance

@@ -1,5 +1,4 @@
-"""Collateral inside an RA-TLS certificate (CCC, SGX / TDX endorsement data format; fields as Open Enclave numbers
-them).
+"""Collateral inside an RA-TLS certificate (CCC, SGX / TDX endorsement format; fields as Open Enclave has them).
 
     60000([ 1, TCB info, its chain, PCK list, root list, chain of the PCK list, QE identity, its chain, ? date ])
 
