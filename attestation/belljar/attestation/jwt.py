@@ -1,5 +1,4 @@
-"""Signed JSON: a JWS in compact form (RFC 7515) that brings its signer's public key with it, as a JWK (RFC 7517, 8037,
-9964).
+"""Signed JSON: a JWS in compact form (RFC 7515) that brings its signer's public key with it, as a JWK (RFC 7517).
 
     base64url(header) . base64url(payload) . base64url(signature)       header = {"alg", "jwk", "typ"}, canonical
 
@@ -125,7 +124,7 @@ def from_jwk(jwk: object) -> PublicKey:
         KeyRefused: it is none of an algorithm of the table.
     """
     members = cast("dict[str, object]", jwk) if isinstance(jwk, dict) else {}
-    kind = (members.get("kty"), members.get("crv", members.get("alg")))
+    kind = (str(members.get("kty")), str(members.get("crv", members.get("alg"))))
     name = {
         ("EC", "P-256"): "es256",
         ("EC", "P-384"): "es384",

@@ -142,7 +142,5 @@ def _appraised(asked: Asked, trail: Trail, digest: bytes) -> Appraisal:
 def verify(
     evidence: bytes | Message, *, endorsements: Endorsements, policy: Policy, challenge: Challenge, now: int
 ) -> Appraisal:
-    """Return the verdict on one piece of evidence of a kind in `FORMATS`; arguments and errors are
-    `Verifier.verify`'s.
-    """
+    """Return the verdict on one piece of evidence of a kind in `FORMATS`: see `Verifier.verify`."""
     return Verifier().verify(evidence, endorsements=endorsements, policy=policy, challenge=challenge, now=now)

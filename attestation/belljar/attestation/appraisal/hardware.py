@@ -62,7 +62,7 @@ def _min_tcb(section: Section) -> dict[str, dict[str, int]] | None:
         result[generation.name] = {name: number or 0 for name, number in wanted.items()}
     found.end()
     if not result:
-        raise PolicyRefused(f"{place(found.line)}{found.name('')[:-1]}: names no product, so nothing could satisfy it")
+        raise PolicyRefused(f"{place(found.line)}{found.path}: names no product, so nothing could satisfy it")
     return result
 
 
@@ -127,7 +127,7 @@ def tpm_rules(section: Section) -> TpmRules:
         section.hole("pcrs", "pcrs: {'sha256:8': [HEX]}", "insecure_skip_pcrs")
         return TpmRules(pcrs={})
     pcrs: dict[str, frozenset[bytes]] = {}
-    for key in found.keys():
+    for key in found.every():
         node = found.get(key)
         if not _PCR.fullmatch(key):
             raise PolicyRefused(f"{place(found.line)}{found.name(key)}: expected a bank and a number, such as sha256:8")

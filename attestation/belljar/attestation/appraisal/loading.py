@@ -141,9 +141,8 @@ def _code(top: Section) -> tuple[CodeRule, ...] | None:
         return None
     found = top.each("code")
     if found is None:
-        top.hole(
-            "code", "code: [{measurement: HEX}]   # or [{signer: HEX, product_id: 0, min_svn: 0}]", "insecure_skip_code"
-        )
+        example = "code: [{measurement: HEX}]   # or [{signer: HEX, product_id: 0, min_svn: 0}]"
+        top.hole("code", example, "insecure_skip_code")
         return ()
     return tuple(_code_rule(Section(item, f"code[{index}]", [])) for index, item in enumerate(found))
 
@@ -155,12 +154,13 @@ def _code_rule(section: Section) -> CodeRule:
         product_id=section.number("product_id"),
         min_svn=section.number("min_svn"),
     )
+    product = rule.product_id is not None or section.skipped("product_id")
+    svn = rule.min_svn is not None or section.skipped("svn", "min_svn")
     section.end()
-    by_signer = rule.signer is not None and rule.product_id is not None and rule.min_svn is not None
-    if rule.measurement is None and not by_signer:
-        raise PolicyRefused(
-            f"{place(section.line)}{section.name('')[:-1]}: names neither a measurement nor signer, product_id and min_svn"
-        )
+    if rule.measurement is None and not (rule.signer is not None and product and svn):
+        wanted = "a measurement, or signer, product_id and min_svn"
+        hint = "hardware that has no such number: insecure_skip_product_id: true, insecure_skip_svn: true"
+        raise PolicyRefused(f"{place(section.line)}{section.path} leaves out {wanted}", hint=hint)
     return rule
 
 

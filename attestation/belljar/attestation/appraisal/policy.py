@@ -6,10 +6,13 @@ begins with `insecure_`. The keys, one by one: docs/formats/policy.md. Values on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from belljar.attestation.claims import Purpose, TcbStatus, Tee
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from belljar.attestation.claims import Purpose, TcbStatus, Tee
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ def among(found: bytes | None, values: Iterable[bytes]) -> bool:
     """Say whether a value is one of several, without telling by time which."""
     if found is None:
         return False
-    return any([same(found, value) for value in values])
+    return sum(same(found, value) for value in values) > 0
 
 
 def listed(values: Iterable[bytes]) -> str:
@@ -84,12 +84,12 @@ def _code(asked: Asked, bench: Bench) -> None:
     if claims.signer is not None:
         found += f", signer {claims.signer.hex()}, product {claims.product_id}, svn {claims.svn}"
     expected = " or ".join(map(_described, rules)) or "nothing"
-    passed = any([_matches(rule, claims) for rule in rules])
+    passed = any(_matches(rule, claims) for rule in rules)
     bench.rule(Aspect.EXECUTABLES, "code", found, expected, passed=passed, failure=UNRECOGNISED_CODE)
 
 
 def _described(rule: CodeRule) -> str:
-    words = []
+    words: list[str] = []
     if rule.measurement is not None:
         words.append(f"measurement {rule.measurement.hex()}")
     if rule.signer is not None:
@@ -123,9 +123,9 @@ def _freshness(asked: Asked, bench: Bench) -> None:
     if policy.max_age_s is not None:
         age = None if claims.issued_at is None else asked.now - claims.issued_at
         passed = age is not None and -CLOCK_SKEW_S <= age <= policy.max_age_s
-        found = "no time in the evidence" if age is None else f"{age} s"
+        shown = "no time in the evidence" if age is None else f"{age} s"
         expected = f"{-CLOCK_SKEW_S} to {policy.max_age_s} s"
-        bench.rule(Aspect.INSTANCE_IDENTITY, "age", found, expected, passed=passed, failure=UNRECOGNISED)
+        bench.rule(Aspect.INSTANCE_IDENTITY, "age", shown, expected, passed=passed, failure=UNRECOGNISED)
 
 
 def answers(claims: Claims, challenge: Challenge) -> bool:

@@ -41,14 +41,14 @@ class Section:
         if not isinstance(node, Members):
             raise PolicyRefused(f"{place(node.line)}got a list or text for {path or 'the policy'}, expected keys")
         self._members = node.members
-        self._path = path
+        self.path = path
         self._holes = holes
         self._asked: set[str] = set()
         self.line = node.line
 
     def name(self, key: str) -> str:
         """Return how errors call a key."""
-        return f"{self._path}.{key}" if self._path else key
+        return f"{self.path}.{key}" if self.path else key
 
     def get(self, key: str) -> Node | None:
         """Return what a key has, None where it is not there."""
@@ -57,7 +57,7 @@ class Section:
 
     def hole(self, key: str, example: str, skip: str | None = None) -> None:
         """Note that a key is left out."""
-        indent = "  " if self._path else ""
+        indent = "  " if self.path else ""
         line = f"{indent}{example}" + (f"   (or: {skip}: true)" if skip else "")
         self._holes.append(Hole(what=self.name(key), line=line))
 
@@ -106,7 +106,7 @@ class Section:
         node = self.get(key)
         return None if node is None else items(node, self.name(key), empty=empty)
 
-    def keys(self) -> tuple[str, ...]:
+    def every(self) -> tuple[str, ...]:
         """Return all keys, in the order written; they count as asked for."""
         self._asked.update(self._members)
         return tuple(self._members)

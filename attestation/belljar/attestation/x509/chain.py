@@ -86,7 +86,7 @@ def verify_chain(leaf: x509.Certificate, material: Material, trust: Trust, trail
     path = _path(leaf, material)
     what = material.what
     names = " < ".join(common_name(certificate) for certificate in path)
-    complete = len(path) > 1 and _ends(path[-1])
+    complete = path[-1] is not leaf and _ends(path[-1])
     trail.check(f"{what}: signatures up to a root", names, "a path to a root", passed=complete)
     root = key_digest(path[-1].public_key())
     pinned = "one of the pinned: " + ", ".join(sorted(pin.hex()[:16] for pin in trust.roots)) if trust.roots else "none"

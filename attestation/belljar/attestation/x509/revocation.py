@@ -58,7 +58,7 @@ def _check_list(crl: x509.CertificateRevocationList, now: int, name: str, trail:
     at = datetime.fromtimestamp(now, UTC)
     first, last = crl.last_update_utc, crl.next_update_utc
     span = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}" if last else "a list that says when the next one comes"
-    dated = last is not None and first is not None and first <= at < last
+    dated = last is not None and first <= at < last
     trail.check(f"{name}: list in date", f"{at:%Y-%m-%d %H:%M:%S}", span, passed=dated)
     critical = [item.oid.dotted_string for item in crl.extensions if item.critical]
     trail.check(f"{name}: list complete", f"critical {critical}", "critical []", passed=not critical)
