@@ -63,11 +63,12 @@ class DcapFormat:
 def _pck_chain(quote: Quote, endorsements: Endorsements, trust: Trust, trail: Trail) -> Chain:
     brought = parse_pem_chain(quote.quoting_enclave.pck_chain, "PCK chain")
     collateral = endorsements.collateral
-    others = parsed(collateral.pck_chain, "PCK issuer chain") if collateral else ()
+    others = parsed(collateral.pck_chain, "PCK issuer chain") if collateral and len(brought) == 1 else ()
     crls = tuple(parse_crl(der) for der in endorsements.crls)
-    chain = verify_chain(
-        brought[0], Material(what="PCK chain", certificates=(*brought[1:], *others), crls=crls), trust, trail
-    )
+    material = Material(what="PCK chain", certificates=(*brought[1:], *others), crls=crls)
+    chain = verify_chain(brought[0], material, trust, trail)
+    used = set(brought) <= set(chain.certificates)
+    trail.check("PCK chain: certificates beside it in the quote", "none" if used else "some", "none", passed=used)
     names = tuple(common_name(certificate) for certificate in chain.certificates)
     named = len(names) == 3 and names[0] == _PCK_NAME and names[1] in _CA_NAMES
     trail.check("PCK chain: names", " < ".join(names), f"{_PCK_NAME} < a PCK CA < root", passed=named)

@@ -24,6 +24,8 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from belljar.attestation.errors import EvidenceRefused
 
+from . import der
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
 
@@ -33,36 +35,61 @@ MAX_CERTIFICATES = 8  # Intel's chain has 3, ours 4
 _MIN_RSA_BITS = 2048  # TPM makers still sign with these; AMD has 4096
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
+_MALFORMED = (
+    ValueError, TypeError, UserWarning, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)  # fmt: skip
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=\n]+)-----END CERTIFICATE-----\n?")
 
 Signed = x509.Certificate | x509.CertificateRevocationList
 
 
-def parse_certificate(der: bytes, what: str = "certificate") -> x509.Certificate:
-    """Return the certificate in `der`.
+def parse_certificate(content: bytes, what: str = "certificate") -> x509.Certificate:
+    """Return the certificate in DER.
 
     Raises:
         EvidenceRefused: it is none, not DER, or too large.
     """
-    if len(der) > MAX_CERTIFICATE_BYTES:
-        raise EvidenceRefused(f"{what}: got {len(der)} bytes, expected at most {MAX_CERTIFICATE_BYTES}")
+    if len(content) > MAX_CERTIFICATE_BYTES:
+        raise EvidenceRefused(f"{what}: got {len(content)} bytes, expected at most {MAX_CERTIFICATE_BYTES}")
+    _check_frame(content, what)
     try:
-        found = _loaded(der)
-        found.public_key()
-        _ = found.extensions, found.signature_algorithm_parameters
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        found = _loaded(content)
+    except _MALFORMED as error:
         raise EvidenceRefused(f"{what}: not an X.509 certificate: {error}") from error
     if found.version is not x509.Version.v3:
         raise EvidenceRefused(f"{what}: got X.509 {found.version.name}, expected v3")
-    if found.public_bytes(Encoding.DER) != der:
+    if found.public_bytes(Encoding.DER) != content:
         raise EvidenceRefused(f"{what}: not in DER's only form")
     return found
 
 
 def _loaded(der: bytes) -> x509.Certificate:
-    with warnings.catch_warnings():  # AMD numbers every VCEK and VLEK 0, which RFC 5280 4.1.2.2 forbids
+    """Return a certificate of which every part has been read: `cryptography` reads names and keys when asked."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # a name that breaks its own rules
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        return x509.load_der_x509_certificate(der)
+        # AMD numbers every VCEK and VLEK 0, which RFC 5280 4.1.2.2 forbids
+        found = x509.load_der_x509_certificate(der)
+        _ = found.issuer, found.subject, found.public_key(), found.extensions, found.serial_number
+        _ = found.signature_algorithm_parameters, found.not_valid_before_utc, found.not_valid_after_utc
+    return found
+
+
+def _check_frame(content: bytes, what: str) -> None:
+    """Hold what `cryptography` lets pass around the signed part, where nobody signs.
+
+    Raises:
+        EvidenceRefused: the algorithm outside is spelled otherwise than inside, or the signature has unused bits.
+    """
+    parts = der.values(der.only(content, der.SEQUENCE, what), what)
+    if [tag for tag, _ in parts] != [der.SEQUENCE, der.SEQUENCE, der.BIT_STRING]:
+        raise EvidenceRefused(f"{what}: got something else than a signed part, an algorithm and a signature")
+    inner = [value for tag, value in der.values(parts[0][1], what) if tag == der.SEQUENCE]
+    if not inner or inner[0] != parts[1][1]:
+        raise EvidenceRefused(f"{what}: names one algorithm inside of what is signed and another outside")
+    if parts[2][1][:1] != b"\0":
+        raise EvidenceRefused(f"{what}: its signature is no whole number of bytes")
 
 
 def parse_pem_chain(pem: bytes, what: str) -> tuple[x509.Certificate, ...]:
@@ -81,10 +108,10 @@ def parse_pem_chain(pem: bytes, what: str) -> tuple[x509.Certificate, ...]:
         if len(found) == MAX_CERTIFICATES:
             raise EvidenceRefused(f"{what}: got more than {MAX_CERTIFICATES} certificates")
         try:
-            der = base64.b64decode(match[1])
+            content = base64.b64decode(match[1])
         except ValueError as error:
             raise EvidenceRefused(f"{what}: not base64: {error}") from error
-        found.append(parse_certificate(der, f"{what}: certificate {len(found) + 1}"))
+        found.append(parse_certificate(content, f"{what}: certificate {len(found) + 1}"))
         spelled += found[-1].public_bytes(Encoding.PEM)
     if not found or text not in (spelled, spelled[:-1]):
         raise EvidenceRefused(f"{what}: not certificates in PEM as it is always spelled, with nothing around them")
@@ -99,28 +126,32 @@ def parse_pem_body(pem: bytes, what: str) -> bytes:
     """
     match = _PEM.fullmatch(pem) if len(pem) <= 2 * MAX_CERTIFICATE_BYTES else None
     try:
-        der = base64.b64decode(match[1] if match else b"=")
+        content = base64.b64decode(match[1] if match else b"=")
     except ValueError as error:
         raise EvidenceRefused(f"{what}: not one certificate in PEM: {error}") from error
-    lines = base64.encodebytes(der).replace(b"\n", b"")
+    lines = base64.encodebytes(content).replace(b"\n", b"")
     body = b"".join(lines[start : start + 64] + b"\n" for start in range(0, len(lines), 64))
     if match is None or match[1] != body:
         raise EvidenceRefused(f"{what}: not base64 in lines of 64, as PEM is always spelled")
-    return der
+    return content
 
 
-def parse_crl(der: bytes, what: str = "revocation list") -> x509.CertificateRevocationList:
-    """Return the revocation list in `der`.
+def parse_crl(content: bytes, what: str = "revocation list") -> x509.CertificateRevocationList:
+    """Return the revocation list in DER.
 
     Raises:
         EvidenceRefused: it is none, or too large.
     """
-    if len(der) > MAX_CRL_BYTES:
-        raise EvidenceRefused(f"{what}: got {len(der)} bytes, expected at most {MAX_CRL_BYTES}")
+    if len(content) > MAX_CRL_BYTES:
+        raise EvidenceRefused(f"{what}: got {len(content)} bytes, expected at most {MAX_CRL_BYTES}")
+    _check_frame(content, what)
     try:
-        found = x509.load_der_x509_crl(der)
-        _ = found.extensions, found.signature_algorithm_parameters, found.last_update_utc
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            found = x509.load_der_x509_crl(content)
+            _ = found.issuer, found.extensions, found.signature_algorithm_parameters
+            _ = found.last_update_utc, found.next_update_utc, len(found)
+    except _MALFORMED as error:
         raise EvidenceRefused(f"{what}: not an X.509 revocation list: {error}") from error
     return found
 

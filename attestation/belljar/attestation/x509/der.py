@@ -39,7 +39,9 @@ def _length(fields: Fields, what: str) -> int:
     if first < 0x80:
         return first
     size = first & 0x7F
-    length = fields.number(size, "length") if 1 <= size <= _MAX_LENGTH_BYTES else 0
+    if not 1 <= size <= _MAX_LENGTH_BYTES:
+        raise EvidenceRefused(f"{what}: got a length of {size} bytes, expected 1 to {_MAX_LENGTH_BYTES}")
+    length = fields.number(size, "length")
     if length < max(0x80, 1 << 8 * (size - 1)):
         raise EvidenceRefused(f"{what}: got a length that DER spells in another way")
     return length
