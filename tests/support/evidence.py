@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import struct
@@ -48,6 +49,13 @@ REPORT_DATA = hashlib.sha512(b"what the attester binds").digest()
 QE_SIGNER = bytes.fromhex("8c4f5775d796503e96137f77c68a829a0056ac8ded70140b081b094490c57bff")
 TD_QE_SIGNER = bytes.fromhex("dc9e2a7c6f948f17474e34a7fc43ed030f7c1563f1babddf6340c82e0e54a8c5")
 VENDOR = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
+
+
+@functools.cache
+def rsa_key(name: str, bits: int = 2048) -> rsa.RSAPrivateKey:
+    """Return the key of this name: RSA keys take a tenth of a second, and a test does not mind sharing them."""
+    assert name
+    return rsa.generate_private_key(65537, bits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +116,7 @@ class Amd:
     def __post_init__(self) -> None:
         """Make the chain."""
         line = self.product.partition("-")[0]
-        keys = [rsa.generate_private_key(65537, self.rsa_bits) for _ in range(2)]
+        keys = [rsa_key(f"{name} {self.rsa_bits}", self.rsa_bits) for name in ("ARK", "ASK")]
         self.ark = issue(f"ARK-{line}", keys[0], wish=Wish(extensions=authority()))
         middle = f"SEV-VLEK-{line}" if self.vlek else f"SEV-{line}"
         self.ask = issue(middle, keys[1], self.ark, Wish(extensions=authority(0)))
@@ -313,8 +321,8 @@ def with_null(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) ->
     start = 4 if body[1] == 0x82 else 3
     inner = body[start:].replace(plain, null, 1)
     tbs = der.spell(der.SEQUENCE, inner)
-    signed = der.spell(der.BIT_STRING, b"\0" + key.sign(tbs, ec.ECDSA(hashes.SHA256())))
-    return der.spell(der.SEQUENCE, tbs + null + signed)
+    made: bytes = key.sign(tbs, ec.ECDSA(hashes.SHA256()))
+    return der.spell(der.SEQUENCE, tbs + null + der.spell(der.BIT_STRING, b"\0" + made))
 
 
 def stamp(days: int) -> str:
@@ -360,7 +368,7 @@ def tpm_signature(key: Any, message: bytes, scheme: str) -> bytes:
 
 def tpm_case(scheme: str = "ecdsa", *, certified: bool = False, message: bytes | None = None) -> Case:
     """Return a TPM's quote in Trustee's JSON, its key pinned or certified."""
-    key: Any = p256() if scheme == "ecdsa" else rsa.generate_private_key(65537, 2048)
+    key: Any = p256() if scheme == "ecdsa" else rsa_key("AK")
     message = message or attest()
     public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     body = {
@@ -382,11 +390,12 @@ def tpm_case(scheme: str = "ecdsa", *, certified: bool = False, message: bytes |
     )
 
 
-def every_case() -> list[Case]:
-    """Return one case of each kind, version and scheme."""
+@functools.cache
+def every_case() -> dict[str, Case]:
+    """Return one case of each kind, version and scheme, by name."""
     sgx, tdx = Intel(), Intel(tdx=True)
     milan = Amd()
-    return [
+    made = [
         *(milan.case(version) for version in (2, 3, 5)),
         Amd("Genoa-B0").case(),
         Amd("Turin-B0").case(5),
@@ -398,3 +407,4 @@ def every_case() -> list[Case]:
         sgx.ratls(),
         sgx.ratls(null=True),
     ]
+    return {case.name: case for case in made}

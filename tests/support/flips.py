@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from .evidence import Case
 
@@ -29,7 +30,7 @@ def changed(case: Case, part: str, content: bytes) -> Case:
     if field != "collateral":
         items = list(getattr(case.endorsements, field))
         items[int(rest)] = content
-        return case.but(endorsements=replace(case.endorsements, **{field: tuple(items)}))
+        return case.but(endorsements=_but(case.endorsements, field, tuple(items)))
     collateral = case.endorsements.collateral
     assert collateral is not None
     if rest.startswith("tcb_chain."):
@@ -37,8 +38,12 @@ def changed(case: Case, part: str, content: bytes) -> Case:
         chain[int(rest.rpartition(".")[2])] = content
         other = replace(collateral, tcb_chain=tuple(chain))
     else:
-        other = replace(collateral, **{rest: content})  # type: ignore[arg-type] - a field of bytes, by its name
+        other = _but(collateral, rest, content)
     return case.but(endorsements=replace(case.endorsements, collateral=other))
+
+
+def _but(value: Any, field: str, content: object) -> Any:
+    return replace(value, **{field: content})
 
 
 def flips(case: Case, count: int | None) -> Iterator[tuple[str, int, Case]]:

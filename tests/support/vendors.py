@@ -1,4 +1,4 @@
-"""Makers of hardware, in miniature: roots, intermediate certificates, chip certificates and revocation lists of our own."""
+"""Makers of hardware, in miniature: roots, certificates of chips and of those between, revocation lists."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """What AMD writes into a VCEK or VLEK certificate: product, chip, and the TCB the key was made for (AMD 57230 3.1).
 
-In comes a parsed certificate; out comes a `ChipCertificate`, or `EvidenceRefused`. Numbers are DER INTEGERs, the
-product is an IA5String, the chip id is raw in the extension (not wrapped), and so it is AMD's and nobody else's
-format. Pure.
+In comes a parsed certificate; out comes a `ChipCertificate`, or `EvidenceRefused`. Numbers are DER INTEGERs, the product
+is an IA5String; the chip id is raw in older certificates and an OCTET STRING in newer ones. Pure.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _AMD = "1.3.6.1.4.1.3704.1"
 _STRUCT_VERSION, _PRODUCT, _CHIP_ID, _CSP = f"{_AMD}.1", f"{_AMD}.2", f"{_AMD}.4", f"{_AMD}.5"
 _TCB = {"bootloader": f"{_AMD}.3.1", "tee": f"{_AMD}.3.2", "snp": f"{_AMD}.3.3", "microcode": f"{_AMD}.3.8",
         "fmc": f"{_AMD}.3.9"}  # fmt: skip
-_INTEGER, _IA5_STRING = 0x02, 0x16
+_INTEGER, _OCTET_STRING, _IA5_STRING = 0x02, 0x04, 0x16
 _MAX_SHORT = 127  # lengths of one byte
 
 
@@ -69,6 +68,8 @@ def chip_certificate(certificate: x509.Certificate) -> ChipCertificate:
     chip_id, csp = _raw(certificate, _CHIP_ID), _raw(certificate, _CSP)
     if (chip_id is None) == (csp is None):
         raise EvidenceRefused("SNP certificate: got both or none of chip id and cloud, expected one of them")
+    if chip_id is not None and len(chip_id) == generation.chip_id_bytes + 2:
+        chip_id = _value(certificate, _CHIP_ID, _OCTET_STRING)
     if chip_id is not None and len(chip_id) != generation.chip_id_bytes:
         raise EvidenceRefused(
             f"SNP certificate: got a chip id of {len(chip_id)} bytes, expected {generation.chip_id_bytes}"

@@ -124,7 +124,7 @@ def parse_pem_body(pem: bytes, what: str) -> bytes:
     Raises:
         EvidenceRefused: there is another number of them, or another spelling.
     """
-    match = _PEM.fullmatch(pem) if len(pem) <= 2 * MAX_CERTIFICATE_BYTES else None
+    match = _PEM.fullmatch(pem) if len(pem) <= 2 * MAX_CERTIFICATE_BYTES and pem.endswith(b"\n") else None
     try:
         content = base64.b64decode(match[1] if match else b"=")
     except ValueError as error:
