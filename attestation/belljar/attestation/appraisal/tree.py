@@ -152,6 +152,6 @@ def from_plain(value: object, depth: int = MAX_DEPTH) -> Node:
     if isinstance(value, Mapping):
         pairs = cast("Mapping[object, object]", value).items()
         return Members(members={str(key): from_plain(item, depth - 1) for key, item in pairs}, line=0)
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
         return Items(items=tuple(from_plain(item, depth - 1) for item in cast("Sequence[object]", value)), line=0)
     raise PolicyRefused(f"policy: got a value of type {type(value).__name__}, expected texts, numbers, lists, mappings")
