@@ -74,7 +74,9 @@ def test_no_byte_of_captured_evidence_can_be_missing_or_added(name: str) -> None
 
 
 def refuse_other_lengths(case: Case) -> None:
-    content = case.evidence.rstrip(b"\0" if case.kind is DCAP else b"\n " if case.kind is TPM else b"")  # padding of quotes; JSON's space
+    content = case.evidence.rstrip(
+        b"\0" if case.kind is DCAP else b"\n " if case.kind is TPM else b""
+    )  # padding of quotes; JSON's space
     size = len(content)
     for length in (1, 7, size // 2, size - 1):
         with pytest.raises(EvidenceRefused):

@@ -266,7 +266,7 @@ class Intel:
         worse = json.loads(json.dumps(level)) | {"tcbStatus": "OutOfDate", "advisoryIDs": ["INTEL-SA-00001"]}
         worse["tcb"]["pcesvn"] = 5
         module = {"mrsigner": "00" * 48, "attributes": "00" * 8, "attributesMask": "FF" * 8}
-        info = {
+        info: dict[str, Any] = {
             "id": "TDX" if self.tdx else "SGX", "version": 3, "issueDate": stamp(-1), "nextUpdate": stamp(29),
             "fmspc": FMSPC.hex().upper(), "pceId": "0000", "tcbType": 0, "tcbEvaluationDataNumber": 17,
         }  # fmt: skip
@@ -345,7 +345,7 @@ def attest(extra: bytes = REPORT_DATA, **changes: Any) -> bytes:
     bits = bytearray(3)
     for number in PCRS:
         bits[number // 8] |= 1 << number % 8
-    digest = changes.get("digest", hashlib.sha256(b"".join(PCRS.values())).digest())
+    digest: bytes = changes.get("digest", hashlib.sha256(b"".join(PCRS.values())).digest())
     head = struct.pack(">IH", changes.get("magic", 0xFF544347), changes.get("type", 0x8018))
     names = struct.pack(">H", 34) + b"\x00\x0b" + bytes(32) + struct.pack(">H", len(extra)) + extra
     clock = struct.pack(">QIIBQ", 1234567, 3, 1, changes.get("safe", 1), 0x20200101)
@@ -362,7 +362,7 @@ def tpm_signature(key: Any, message: bytes, scheme: str) -> bytes:
     pad: Any = padding.PKCS1v15()
     if scheme == "rsapss":
         pad = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.MAX_LENGTH)
-    made = key.sign(message, pad, hashes.SHA256())
+    made: bytes = key.sign(message, pad, hashes.SHA256())
     return struct.pack(">HHH", 0x14 if scheme == "rsassa" else 0x16, 0x0B, len(made)) + made
 
 

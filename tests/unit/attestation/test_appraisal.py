@@ -114,7 +114,12 @@ def test_another_nonce_is_refused(name: str) -> None:
 def test_captured_evidence_is_judged(name: str) -> None:
     case = captured(name)
     claims = case.verify()
-    rules: dict[str, Any] = {"revocation": None, "insecure_skip_revocation": True, "nonce": None, "insecure_skip_freshness": True}
+    rules: dict[str, Any] = {
+        "revocation": None,
+        "insecure_skip_revocation": True,
+        "nonce": None,
+        "insecure_skip_freshness": True,
+    }
     if claims.tcb_status is None and claims.tee in (Tee.SGX, Tee.TDX):
         registers = {"insecure_skip_rtmrs": True} if claims.tee is Tee.TDX else {}
         rules[claims.tee.value] = {"min_tcb_status": "UpToDate", **registers}
@@ -221,7 +226,7 @@ SNP = {"max_vmpl": 0, "min_tcb": {"Milan": MILAN}, "allow_smt": True}
 )
 def test_rules_about_sev_snp(changes: dict[str, bytes], section: dict[str, Any], failed: list[str]) -> None:
     rules = {key: value for key, value in (SNP | section).items() if value is not None}
-    found = appraise(Amd().case(3, **changes), Challenge(nonce=REPORT_DATA), **{"amd-snp": rules})
+    found = appraise(Amd().case(3, **changes), Challenge(nonce=REPORT_DATA), None, **{"amd-snp": rules})
     if failed:
         refused(found, *failed)
     assert found.accepted is (not failed), found.explain()
@@ -244,7 +249,7 @@ def test_rules_about_the_tcb(section: dict[str, Any], failed: list[str]) -> None
     collateral = TDX.collateral(tcb_info={"tcbLevels": levels})
     case = case.but(endorsements=replace(case.endorsements, collateral=collateral))
     rules = {"intel-tdx": section | {"insecure_skip_rtmrs": True}}
-    found = appraise(case, Challenge(nonce=REPORT_DATA), **rules)
+    found = appraise(case, Challenge(nonce=REPORT_DATA), None, **rules)
     assert [step.name for step in found.failed] == failed
     assert found.vector.plain().get("hardware", 0) in ((0,) if "insecure_skip_tcb" in section else (32,))
 
@@ -263,7 +268,8 @@ def test_rules_about_registers() -> None:
     rules = plain(case, claims)["intel-tdx"]
     assert isinstance(rules, dict)
     wrong = rules | {"rtmrs": rules["rtmrs"] | {2: [bytes(48).hex()]}}
-    refused(appraise(case, Challenge(nonce=REPORT_DATA), **{"intel-tdx": wrong}), "RTMR2")
+    rules = {"intel-tdx": wrong}
+    refused(appraise(case, Challenge(nonce=REPORT_DATA), None, **rules), "RTMR2")
     tpm = tpm_case()
     for name in ("sha256:8", "sha256:9"):
         pcrs = {name: [bytes(32).hex()]}

@@ -75,7 +75,8 @@ def test_captured_quotes_say_what_dcap_qvl_says_of_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("intel", "body"), [(SGX, sgx_body(b"\x07")), (TDX, td_body(attributes=b"\x01")), (TDX, td_body(attributes=b"\x02"))]
+    ("intel", "body"),
+    [(SGX, sgx_body(b"\x07")), (TDX, td_body(attributes=b"\x01")), (TDX, td_body(attributes=b"\x02"))],
 )
 def test_debug_is_told(intel: Intel, body: bytes) -> None:
     assert intel.case(4, body=body).verify().debug
@@ -216,9 +217,9 @@ LEVELS = SGX.tcb_info()["tcbLevels"]
         ({"tcb_info": {"tcbLevels": [LEVELS[1]]}}, TcbStatus.OUT_OF_DATE, ("INTEL-SA-00001",)),
         ({"identity": {"tcbLevels": [enclave_level(9), enclave_level(2, "OutOfDate")]}}, TcbStatus.OUT_OF_DATE, ()),
         (
-            {"tcb_info": {"tcbLevels": [LEVELS[0] | {"tcbStatus": "ConfigurationNeeded", "advisoryIDs": ["INTEL-SA-2"]}]},
+            {"tcb_info": {"tcbLevels": [LEVELS[0] | {"tcbStatus": "ConfigurationNeeded", "advisoryIDs": ["SA-2"]}]},
              "identity": {"tcbLevels": [enclave_level(2, "OutOfDate")]}},
-            TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED, ("INTEL-SA-2",),
+            TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED, ("SA-2",),
         ),
     ],
 )  # fmt: skip

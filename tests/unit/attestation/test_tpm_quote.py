@@ -200,6 +200,10 @@ def test_keys_in_another_encoding_are_refused() -> None:
     point = key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     compressed = bytes.fromhex("3039301306072a8648ce3d020106082a8648ce3d030107032200") + point
-    for other, text in ((compressed, "DER's only form"), (spki[:-1], "not a public key"), (bytes(3000), "got 3000 bytes")):
+    for other, text in (
+        (compressed, "DER's only form"),
+        (spki[:-1], "not a public key"),
+        (bytes(3000), "got 3000 bytes"),
+    ):
         refused(changed(case, ak_public=base64.b64encode(other).decode()), text)
     assert key_digest(key) == hashlib.sha256(spki).digest()

@@ -77,11 +77,12 @@ class Bench:
 
     def vector(self) -> Vector:
         """Return what the rules make of each aspect: what was skipped in part is affirmed in no part."""
+        silent = (NO_CLAIM, APPROVED)
         return Vector(
             values=tuple(
-                (aspect, NO_CLAIM if aspect in self._skipped and value == APPROVED else value)
+                (aspect, self._worst[aspect])
                 for aspect in Aspect
-                if (value := self._worst.get(aspect, NO_CLAIM)) != NO_CLAIM
+                if self._worst.get(aspect, NO_CLAIM) not in (silent if aspect in self._skipped else silent[:1])
             )
         )
 

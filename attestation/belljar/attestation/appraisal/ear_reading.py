@@ -201,7 +201,7 @@ def _vector(name: str, found: object) -> Vector:
         if key not in aspects or type(value) is not int or not -128 <= value <= 127:
             raise SignatureRefused(f"{_WHAT}: submodule {name}: got {key!r} {value!r} in its vector")
         values.append((aspects[key], value))
-    return Vector(values=tuple(values))
+    return Vector(values=tuple(sorted(values, key=lambda pair: pair[0].code)))
 
 
 def _check_times(result: EarResult, reliance: Reliance) -> None:

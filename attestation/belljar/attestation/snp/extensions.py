@@ -1,7 +1,7 @@
 """What AMD writes into a VCEK or VLEK certificate: product, chip, and the TCB the key was made for (AMD 57230 3.1).
 
-In comes a parsed certificate; out comes a `ChipCertificate`, or `EvidenceRefused`. Numbers are DER INTEGERs, the product
-is an IA5String; the chip id is raw in older certificates and an OCTET STRING in newer ones. Pure.
+In comes a parsed certificate; out comes a `ChipCertificate`, or `EvidenceRefused`. Numbers are DER INTEGERs, the
+product is an IA5String; the chip id is raw in older certificates and an OCTET STRING in newer ones. Pure.
 """
 
 from __future__ import annotations
