@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from .errors import EvidenceRefused
 
-MAX_SHOWN = 160  # characters of one value in an explanation
+MAX_SHOWN = 400  # characters of one value in an explanation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 1. evidence in a conceptual message wrapper (RFC 9999) is taken out of it; 2. its kind is told by its media type, or by
 its first bytes where it has none; 3. that kind's verifier holds every check of authenticity (its own numbered steps),
 or raises; 4. every rule of the policy is looked at. Nothing here reads files, clocks or the network: endorsements,
-time and challenge are the caller's. Keys: docs/formats/policy.md.
+time and challenge are the caller's. Keys: docs/formats/policy.md. What a caller needs beside it is exported here.
 
 What the caller must do: make nonces that are random and used once; keep its clock right; fetch collateral and
 revocation lists (they are verified here, wherever they came from); ask `Appraisal.require()` before relying on a claim.
@@ -15,16 +15,23 @@ import hashlib
 from dataclasses import dataclass
 
 from .appraisal.bench import Asked, Bench, Challenge
+from .appraisal.corim import from_corim, to_corim
 from .appraisal.hardware_rules import judge_hardware
 from .appraisal.loading import load_policy, policy_from
 from .appraisal.policy import Policy
+from .appraisal.reference import Difference, ReferenceValues, differences
 from .appraisal.rules import judge_common
 from .appraisal.verdict import Appraisal
+from .claims import Claims
 from .dcap.verify import DcapFormat
+from .dcap.wire import parse_collateral
+from .ear.reading import EarResult, Reliance, read_ear
+from .ear.writing import Issue, ear_cwt, ear_jwt
 from .eat.cmw import unwrap
 from .errors import AppraisalRefused, EvidenceRefused, PolicyRefused
 from .evidence import MAX_EVIDENCE_BYTES, Collateral, Endorsements, EvidenceFormat, Trust
 from .ratls.verify import RatlsFormat
+from .snp.table import parse_table
 from .snp.verify import SnpFormat
 from .steps import Trail
 from .tpm_quote.verify import TpmFormat
@@ -34,15 +41,29 @@ __all__ = [
     "Appraisal",
     "AppraisalRefused",
     "Challenge",
+    "Claims",
     "Collateral",
+    "Difference",
+    "EarResult",
     "Endorsements",
     "EvidenceRefused",
+    "Issue",
     "Message",
     "Policy",
     "PolicyRefused",
+    "ReferenceValues",
+    "Reliance",
     "Verifier",
+    "differences",
+    "ear_cwt",
+    "ear_jwt",
+    "from_corim",
     "load_policy",
+    "parse_collateral",
+    "parse_table",
     "policy_from",
+    "read_ear",
+    "to_corim",
     "verify",
 ]
 

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from belljar.attestation import cose, verifier
-from belljar.attestation.appraisal.ear import CWT_TYPE, PROFILE, Issue, ear_cwt, ear_jwt
-from belljar.attestation.appraisal.ear_reading import EarResult, Reliance, read_ear
 from belljar.attestation.appraisal.vector import Aspect, Tier, Vector
 from belljar.attestation.appraisal.verdict import Appraisal
 from belljar.attestation.canonical import Json
 from belljar.attestation.cbor import Cbor, decode, encode
+from belljar.attestation.ear.jwt import sign_json, verify_json
+from belljar.attestation.ear.reading import EarResult, Reliance, read_ear
+from belljar.attestation.ear.writing import CWT_TYPE, PROFILE, Issue, ear_cwt, ear_jwt
 from belljar.attestation.errors import AttestationError, SignatureRefused
-from belljar.attestation.jwt import sign_json, verify_json
 from belljar.attestation.keys import ALGORITHM_NAMES, generate
 from belljar.attestation.verifier import Challenge
 from support.evidence import REPORT_DATA, every_case

@@ -16,7 +16,7 @@ from belljar.attestation.dcap.bodies import parse_sgx, parse_td
 from belljar.attestation.dcap.quote import parse_quote
 from belljar.attestation.dcap.wire import parse_collateral, split_signed
 from belljar.attestation.errors import EvidenceRefused
-from belljar.attestation.objects import Object
+from belljar.attestation.parsing.objects import Object
 from belljar.attestation.ratls.certificate import parse_self_signed
 from belljar.attestation.snp.report import parse_report
 from belljar.attestation.snp.table import parse_table

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from belljar.attestation.canonical import Json
+from belljar.attestation.ear.jwt import from_jwk, sign_json, to_jwk, verify_json
 from belljar.attestation.errors import AttestationError, SignatureRefused
-from belljar.attestation.jwt import from_jwk, sign_json, to_jwk, verify_json
 from belljar.attestation.keys import ALGORITHM_NAMES, generate
 
 KEYS = {name: generate(name) for name in ALGORITHM_NAMES}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from belljar.attestation.compare import same
+from belljar.attestation.crypto.compare import same
 
 from .policy import CodeRule
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from belljar.attestation.claims import Tee
-from belljar.attestation.compare import same
+from belljar.attestation.crypto.compare import same
 
 from .vector import (
     APPROVED,

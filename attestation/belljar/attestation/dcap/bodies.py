@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from belljar.attestation.fields import Fields
+from belljar.attestation.parsing.fields import Fields
 
 SGX_BYTES, TDX10_BYTES, TDX15_BYTES = 384, 584, 648
 _SGX_DEBUG = 0x02

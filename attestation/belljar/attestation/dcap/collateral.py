@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from belljar.attestation.claims import TcbStatus
 from belljar.attestation.errors import EvidenceRefused
-from belljar.attestation.objects import Object
+from belljar.attestation.parsing.objects import Object
 from belljar.attestation.x509.certificate import parse_crl
 from belljar.attestation.x509.chain import Chain, Material, common_name, parsed, verify_chain
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from belljar.attestation.errors import EvidenceRefused
-from belljar.attestation.fields import Fields
+from belljar.attestation.parsing.fields import Fields
 
 from .bodies import SGX_BYTES, TDX10_BYTES, TDX15_BYTES, SgxBody, TdBody, parse_sgx, parse_td
 

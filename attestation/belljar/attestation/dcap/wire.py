@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from belljar.attestation.errors import EvidenceRefused
 from belljar.attestation.evidence import Collateral, Endorsements
-from belljar.attestation.objects import MAX_JSON_BYTES, Object
+from belljar.attestation.parsing.objects import MAX_JSON_BYTES, Object
 from belljar.attestation.x509.certificate import MAX_CRL_BYTES, parse_pem_chain
 
 MAX_COLLATERAL_BYTES = 4 << 20

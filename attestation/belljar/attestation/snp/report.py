@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from belljar.attestation.errors import EvidenceRefused
-from belljar.attestation.fields import Fields
+from belljar.attestation.parsing.fields import Fields
 
 REPORT_BYTES = 1184
 SIGNED_BYTES = 0x2A0

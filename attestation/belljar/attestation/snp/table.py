@@ -11,7 +11,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from belljar.attestation.errors import EvidenceRefused
-from belljar.attestation.fields import Fields
+from belljar.attestation.parsing.fields import Fields
 
 MAX_TABLE_BYTES = 64 * 1024
 MAX_ENTRIES = 16

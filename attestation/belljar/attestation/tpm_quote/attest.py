@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from belljar.attestation.errors import EvidenceRefused
-from belljar.attestation.fields import Fields
+from belljar.attestation.parsing.fields import Fields
 
 MAGIC = 0xFF544347
 QUOTE = 0x8018

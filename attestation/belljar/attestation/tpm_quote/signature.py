@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from belljar.attestation.errors import EvidenceRefused
-from belljar.attestation.fields import Fields
+from belljar.attestation.parsing.fields import Fields
 
 from .attest import HASHES
 

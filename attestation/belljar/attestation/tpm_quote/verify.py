@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from belljar.attestation.claims import Claims, ClaimValue, Tee
 from belljar.attestation.errors import EvidenceRefused
 from belljar.attestation.evidence import key_digest
-from belljar.attestation.objects import Object
+from belljar.attestation.parsing.objects import Object
 from belljar.attestation.x509.certificate import parse_crl
 from belljar.attestation.x509.chain import Material, parsed, verify_chain
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from belljar.attestation.errors import EvidenceRefused
-from belljar.attestation.fields import Fields
+from belljar.attestation.parsing.fields import Fields
 
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, NULL, OID, ENUMERATED = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x0A
 SEQUENCE = 0x30

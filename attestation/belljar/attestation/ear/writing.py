@@ -6,7 +6,7 @@
                         ear_verifier_claims 1006: what the evidence says, our own members (below) } }
 
 The verifier's claims are `belljar`: a map of our own, versioned: claims, evidence digest, failed steps. As JWT the
-names are written, as CWT the numbers; both hold the same. Other dialects are read (ear_reading.py), this one is
+names are written, as CWT the numbers; both hold the same. Other dialects are read (reading.py), this one is
 written. In come an `Appraisal`, a key and times; out come tokens. Pure.
 """
 
@@ -19,13 +19,13 @@ from belljar.attestation import cose
 from belljar.attestation.cbor import Cbor, encode
 from belljar.attestation.eat.cmw import base64url
 from belljar.attestation.errors import AttestationError
-from belljar.attestation.jwt import sign_json
+
+from .jwt import sign_json
 
 if TYPE_CHECKING:
+    from belljar.attestation.appraisal.verdict import Appraisal
     from belljar.attestation.canonical import Json
     from belljar.attestation.keys import SigningKey
-
-    from .verdict import Appraisal
 
 PROFILE = "tag:ietf.org,2026:rats/ear#04"
 JWT_TYPE = "eat+jwt"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .errors import EvidenceRefused
+from belljar.attestation.errors import EvidenceRefused
 
 
 class Fields:

@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime
 from typing import cast
 
-from .errors import EvidenceRefused
+from belljar.attestation.errors import EvidenceRefused
 
 MAX_JSON_BYTES = 256 * 1024  # TCB info of a processor with many levels has 12 KiB
 MAX_ITEMS = 256

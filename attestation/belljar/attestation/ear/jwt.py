@@ -14,15 +14,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from .algorithms import ALGORITHMS
-from .canonical import canonical_bytes
-from .eat.cmw import base64url, from_base64url
-from .errors import EvidenceRefused, KeyRefused, SignatureRefused
-from .keys import PublicKey, SigningKey
+from belljar.attestation.algorithms import ALGORITHMS
+from belljar.attestation.canonical import canonical_bytes
+from belljar.attestation.eat.cmw import base64url, from_base64url
+from belljar.attestation.errors import EvidenceRefused, KeyRefused, SignatureRefused
+from belljar.attestation.keys import PublicKey, SigningKey
 
 if TYPE_CHECKING:
-    from .canonical import Json
-    from .cbor import Cbor
+    from belljar.attestation.canonical import Json
+    from belljar.attestation.cbor import Cbor
 
 MAX_TOKEN_BYTES = 1 << 20
 _NAMES = {"ed25519": "Ed25519", "es256": "ES256", "es384": "ES384", "ml-dsa-65": "ML-DSA-65"}  # RFC 9864, 7518, 9964

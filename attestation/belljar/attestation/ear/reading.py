@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from belljar.attestation import cose
+from belljar.attestation.appraisal.vector import Aspect, Tier, Vector
 from belljar.attestation.cbor import decode
 from belljar.attestation.eat.cmw import from_base64url
 from belljar.attestation.errors import CborRefused, EvidenceRefused, SignatureRefused
-from belljar.attestation.jwt import verify_json
 
-from .ear import CWT_TYPE
-from .vector import Aspect, Tier, Vector
+from .jwt import verify_json
+from .writing import CWT_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
