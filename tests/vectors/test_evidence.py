@@ -91,7 +91,11 @@ def verdict() -> Appraisal:
     case, _ = kept("snp-Milan-B0-v3")
     rules = policy(case, case.verify())
     return verifier.verify(
-        case.evidence, endorsements=case.endorsements, policy=rules, challenge=Challenge(nonce=REPORT_DATA), now=case.now
+        case.evidence,
+        endorsements=case.endorsements,
+        policy=rules,
+        now=case.now,
+        challenge=Challenge(nonce=REPORT_DATA),
     )
 
 

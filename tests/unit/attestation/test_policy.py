@@ -14,6 +14,7 @@ from belljar.attestation.appraisal.tree import from_plain, read_yaml
 from belljar.attestation.claims import Claims, Purpose, TcbStatus, Tee
 from belljar.attestation.errors import PolicyRefused
 from belljar.attestation.x509.roots import VENDOR_ROOTS
+from support.source import ROOT, in_checkout
 
 H32, H48 = "ab" * 32, "cd" * 48
 FULL = f"""\
@@ -248,3 +249,20 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         load_policy(text)
     except PolicyRefused:
         pass
+
+
+def test_the_policy_in_the_document_is_one() -> None:
+    in_checkout()
+    text = (ROOT / "docs/formats/policy.md").read_text()
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    policy = load_policy(example)
+    assert policy.identifier == "payroll-2026"
+    assert policy.tdx is not None
+    assert policy.tdx.rtmrs is None
+    named = set(re.findall(r"^\| `([a-z_-]+)`", text, re.MULTILINE))
+    assert {key for key in but() if not key.startswith("insecure")} <= named | {
+        "amd-snp",
+        "intel-tdx",
+        "intel-sgx",
+        "tpm",
+    }
