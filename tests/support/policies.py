@@ -14,7 +14,8 @@ SKIPPED = {f"insecure_skip_{claim}": True for claim in ("purpose", "provider", "
 def plain(case: Case, claims: Claims, **changes: object) -> dict[str, object]:
     """Return the values of a policy that takes this evidence; None leaves a key out."""
     found: dict[str, object] = {
-        "version": 1, "id": "test", "tees": [claims.tee.value], "roots": [f"sha256:{pin.hex()}" for pin in case.roots],
+        "version": 1, "id": "test", "tees": [claims.tee.value],
+        "roots": {claims.tee.value: [f"sha256:{pin.hex()}" for pin in case.roots]},
         "code": [{"measurement": claims.measurement.hex()}], "nonce": "required", "revocation": "required", **SKIPPED,
     }  # fmt: skip
     if claims.tee is not Tee.SOFT:

@@ -109,9 +109,12 @@ class Verifier:
         inner = _unwrapped(message)
         kind = self._kind(inner)
         trail.note("kind of evidence", kind.name, f"one of {', '.join(one.name for one in self.formats)}", passed=True)
-        trust = Trust(roots=policy.roots, now=now, require_crls=policy.require_crls)
+        every = frozenset(root for roots in policy.roots.values() for root in roots)
+        trust = Trust(roots=every, now=now, require_crls=policy.require_crls)
         try:
             claims = kind.verify(inner.content, endorsements=endorsements, trust=trust, trail=trail)
+            pinned = claims.root in policy.roots.get(claims.tee, frozenset())
+            trail.check("root is one of this kind", claims.root, f"a root for {claims.tee.value}", passed=pinned)
         except EvidenceRefused as error:
             error.steps = error.steps or tuple(trail.steps)
             raise

@@ -159,7 +159,6 @@ def test_our_own_evidence_is_accepted_by_a_policy_that_fits() -> None:
         ({"debug": True, "platform": {"debug-enclave": True}}, ["debug"]),
         ({"instance_id": None, "kernel": None}, ["instance_id is there", "kernel is there"]),
         ({"simulated": False, "debug": True}, ["debug"]),
-        ({"tee": Tee.SEV_SNP}, ["kind of TEE", "rules about amd-snp"]),
     ],
 )
 def test_every_claim_is_held_against_the_policy(claims: dict[str, Any], failed: list[str]) -> None:
@@ -280,7 +279,7 @@ def test_rules_about_registers() -> None:
 def test_what_cannot_be_believed_has_no_verdict() -> None:
     case = every_case()["sgx-v3"]
     with pytest.raises(EvidenceRefused, match="root key") as found:
-        appraise(case, Challenge(nonce=REPORT_DATA), roots=["intel-sgx"])
+        appraise(case, Challenge(nonce=REPORT_DATA), roots={"intel-sgx": ["intel-sgx"]})
     assert [step.name for step in found.value.steps][:2] == ["kind of evidence", "quote: layout"]
     assert not found.value.steps[-1].passed
     with pytest.raises(EvidenceRefused) as found:
@@ -345,3 +344,28 @@ def test_tiers_are_those_of_the_draft() -> None:
     assert {value: tier_of(value) for value in tiers} == tiers
     assert [aspect.code for aspect in Aspect] == list(range(8))
     assert [status.rank for status in TcbStatus] == list(range(7))
+
+
+def test_who_answers_for_one_kind_makes_no_evidence_of_another() -> None:
+    """A platform's own root, pinned for software, must not vouch for chips."""
+    forged = every_case()["snp-Milan-B0-v3"]
+    pin = f"sha256:{next(iter(forged.roots)).hex()}"
+    claims = forged.verify()
+    rules = {"tees": ["amd-snp", "soft"], "roots": {"amd-snp": ["amd-milan"], "soft": [pin]}}
+    with pytest.raises(EvidenceRefused, match=r"root is one of this kind: got .*, expected a root for amd-snp"):
+        appraise(forged, Challenge(nonce=REPORT_DATA), claims, **rules)
+
+
+def test_collateral_and_quote_have_one_root() -> None:
+    case, other = every_case()["sgx-v3"], Intel()
+    lists = (*case.endorsements.crls, *other.crls())
+    mixed = case.but(
+        endorsements=Endorsements(crls=lists, collateral=other.collateral()), roots=case.roots | {other.root.pin}
+    )
+    with pytest.raises(EvidenceRefused, match="TCB signing chain: root of the PCK chain"):
+        mixed.verify()
+
+
+def test_evidence_of_a_kind_that_is_not_accepted_has_no_root() -> None:
+    with pytest.raises(EvidenceRefused, match="expected a root for amd-snp"):
+        own(claims={"tee": Tee.SEV_SNP})

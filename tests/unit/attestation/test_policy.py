@@ -17,11 +17,12 @@ from belljar.attestation.x509.roots import VENDOR_ROOTS
 from support.source import ROOT, in_checkout
 
 H32, H48 = "ab" * 32, "cd" * 48
+PIN = f"sha256:{H32}"
 FULL = f"""\
 version: 1
 id: payroll
 tees: [amd-snp, intel-tdx, intel-sgx, tpm, soft]
-roots: [intel-sgx, amd-milan, "sha256:{H32}"]
+roots: {{intel-sgx: [intel-sgx], intel-tdx: [intel-sgx], amd-snp: [amd-milan], tpm: [{PIN}], soft: [{PIN}]}}
 code:
   - measurement: {H48}
   - {{signer: {H32}, product_id: 7, min_svn: 3}}
@@ -68,7 +69,9 @@ def test_a_whole_policy_is_read() -> None:
     policy = load_policy(FULL)
     assert policy.identifier == "payroll"
     assert policy.tees == set(Tee)
-    assert policy.roots == {VENDOR_ROOTS["intel-sgx"], VENDOR_ROOTS["amd-milan"], bytes.fromhex(H32)}
+    own = frozenset({bytes.fromhex(H32)})
+    intel, amd = (frozenset({VENDOR_ROOTS[name]}) for name in ("intel-sgx", "amd-milan"))
+    assert policy.roots == {Tee.SGX: intel, Tee.TDX: intel, Tee.SEV_SNP: amd, Tee.TPM: own, Tee.SOFT: own}
     assert policy.code is not None
     assert (policy.code[0].measurement, policy.code[1].min_svn) == (bytes.fromhex(H48), 3)
     assert (policy.nonce, policy.max_age_s, policy.require_crls) == (True, 300, True)
@@ -149,9 +152,11 @@ def test_sections_have_no_holes_either(section: str, changes: dict[str, object],
         ("version: 1", "version: 2", "line 1: version: got 2, expected 1"),
         ("version: 1", "version: one", "line 1: version: got 'one', expected 0 to"),
         ("tees: [amd-snp", "tees: [sev", "line 3: tees: got 'sev', expected one of soft, tpm, amd-snp"),
-        ("roots: [intel-sgx", "roots: [intel", "line 4: roots: got 'intel', expected one of intel-sgx"),
-        (f"sha256:{H32}", "sha256:ab", "line 4: roots: got 'sha256:ab'"),
-        ("roots: [intel-sgx, amd-milan", "roots: []\nx: [a", "line 4: roots: got an empty list"),
+        ("{intel-sgx: [intel-sgx]", "{intel-sgx: [intel]", "line 4: roots.intel-sgx: got 'intel', expected one"),
+        (PIN, "sha256:ab", "line 4: roots.tpm: got 'sha256:ab'"),
+        ("amd-snp: [amd-milan]", "amd-snp: []", "line 4: roots.amd-snp: got an empty list"),
+        ("amd-snp: [amd-milan], ", "", "leaves out: roots.amd-snp"),
+        ("{intel-sgx: [", "{cca: [x], intel-sgx: [", "line 4: roots.cca: there is no such key"),
         (f"measurement: {H48}", "measurement: xyz", "line 6: code.0..measurement: got 'xyz', expected bytes in hex"),
         (", product_id: 7", "", "line 7: code.1. leaves out a measurement, or signer, product_id and min_svn"),
         ("min_svn: 3", "min_svn: -3", "line 7: code.1..min_svn: got '-3'"),
@@ -175,7 +180,7 @@ def test_sections_have_no_holes_either(section: str, changes: dict[str, object],
         ("provider:", "insecure_skip_provider: true\nprovider:", "got both provider and insecure_skip_provider"),
         ("revocation:", "insecure_skip_revocation: true\nrevocation:", "line 15: got both revocation and insec"),
         ("nonce:", "insecure_skip_freshness: true\nnonce:", "line 9: got both nonce and insecure_skip_freshness"),
-        ("tees: [amd-snp, ", "tees: [", "line 18|amd-snp: has rules, but is not among tees"),
+        ("tees: [amd-snp, ", "tees: [", "line 4: roots.amd-snp: there is no such key"),
         ("version: 1", "version: 1\nversion: 1", "line 2: got version twice"),
         ("version: 1", "version: !!int 1", "line 1: got an anchor, an alias or a tag"),
         ("version: 1", "version: &a 1", "line 1: got an anchor, an alias or a tag"),
@@ -198,7 +203,7 @@ def test_skipping_is_said_by_name() -> None:
         f"insecure_skip_{claim}": True
         for claim in ("code", "freshness", "purpose", "provider", "data_consistency", "task", "revocation")
     }
-    policy = policy_from({"version": 1, "tees": ["soft"], "roots": [f"sha256:{H32}"], **skips})
+    policy = policy_from({"version": 1, "tees": ["soft"], "roots": {"soft": [f"sha256:{H32}"]}, **skips})
     assert (policy.code, policy.purposes, policy.provider, policy.data_consistency, policy.task) == (None,) * 5
     assert (policy.nonce, policy.max_age_s, policy.require_crls) == (False, None, False)
     assert not policy.allow_simulated

@@ -33,6 +33,13 @@ _EXAMPLES = {
     Tee.SGX: "intel-sgx: {min_tcb_status: UpToDate}",
     Tee.TPM: "tpm: {pcrs: {'sha256:8': [HEX]}}",
 }
+_ROOT_EXAMPLES = {
+    Tee.SOFT: "sha256:HEX",
+    Tee.TPM: "sha256:HEX",
+    Tee.SEV_SNP: "amd-milan, amd-genoa, amd-turin",
+    Tee.TDX: "intel-sgx",
+    Tee.SGX: "intel-sgx",
+}
 _MAX_AGE_S = 366 * 86400
 
 
@@ -72,7 +79,7 @@ def _policy(node: Node, digest: str) -> Policy:
     policy = Policy(
         identifier=top.text("id") or f"sha256:{digest}",
         tees=tees,
-        roots=_roots(top),
+        roots=_roots(top, tees),
         code=_code(top),
         nonce=nonce,
         max_age_s=max_age_s,
@@ -114,16 +121,26 @@ def _tees(top: Section) -> frozenset[Tee]:
     return frozenset(one_of(item, "tees", choices) for item in found)
 
 
-def _roots(top: Section) -> frozenset[bytes]:
-    found = top.each("roots")
+def _roots(top: Section, tees: frozenset[Tee]) -> dict[Tee, frozenset[bytes]]:
+    """Return the roots of each kind that is accepted; a root of one kind is none of another."""
+    found = top.section("roots")
     if found is None:
-        top.hole("roots", f"roots: [{', '.join(VENDOR_ROOTS)}]   # or sha256:HEX of a public key")
-        return frozenset()
-    return frozenset(_root(item) for item in found)
+        lines = ", ".join(f"{tee.value}: [{_ROOT_EXAMPLES[tee]}]" for tee in Tee if tee in tees)
+        top.hole("roots", f"roots: {{{lines or 'amd-snp: [amd-milan]'}}}")
+        return {}
+    roots: dict[Tee, frozenset[bytes]] = {}
+    for tee in (tee for tee in Tee if tee in tees):
+        named = found.each(tee.value)
+        if named is None:
+            found.hole(tee.value, f"{tee.value}: [{_ROOT_EXAMPLES[tee]}]")
+        roots[tee] = frozenset(_root(item, found.name(tee.value)) for item in named or ())
+    if tees:
+        found.end()
+    return roots
 
 
-def _root(node: Node) -> bytes:
-    text = scalar(node, "roots")
+def _root(node: Node, name: str) -> bytes:
+    text = scalar(node, name)
     if text in VENDOR_ROOTS:
         return VENDOR_ROOTS[text]
     try:
@@ -132,7 +149,7 @@ def _root(node: Node) -> bytes:
         digest = b""
     if len(digest) != 32:
         names = ", ".join(VENDOR_ROOTS)
-        raise PolicyRefused(f"{place(node.line)}roots: got {text[:80]!r}, expected one of {names}, or sha256:HEX")
+        raise PolicyRefused(f"{place(node.line)}{name}: got {text[:80]!r}, expected one of {names}, or sha256:HEX")
     return digest
 
 

@@ -91,7 +91,8 @@ class Policy:
     Attributes:
         identifier: its name, or the digest of its text.
         tees: kinds of environment that are acceptable.
-        roots: SHA-256 of SubjectPublicKeyInfo of the keys that may end a chain.
+        roots: by kind, SHA-256 of SubjectPublicKeyInfo of the keys that may end a chain: who answers for one kind of
+            environment must not be able to make evidence of another.
         code: any of these; None where the policy does not ask who the code is.
         nonce: whether the evidence must answer the verifier's own challenge.
         max_age_s: how old evidence may be, seconds.
@@ -107,7 +108,7 @@ class Policy:
 
     identifier: str
     tees: frozenset[Tee]
-    roots: frozenset[bytes]
+    roots: Mapping[Tee, frozenset[bytes]]
     code: tuple[CodeRule, ...] | None
     nonce: bool
     max_age_s: int | None

@@ -12,7 +12,6 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from belljar.attestation.claims import Claims, ClaimValue, Tee
-from belljar.attestation.errors import EvidenceRefused
 from belljar.attestation.x509.certificate import parse_crl, parse_pem_chain
 from belljar.attestation.x509.chain import Chain, Material, common_name, parsed, verify_chain
 
@@ -56,7 +55,7 @@ class DcapFormat:
         chain = _pck_chain(quote, endorsements, trust, trail)
         pck = parse_pck(chain.leaf)
         _check_signatures(quote, pck, trail)
-        standing = _standing(quote, pck, endorsements, trust, trail)
+        standing = _standing(quote, chain, endorsements, trust, trail)
         return _claims(quote, pck, chain.root, standing)
 
 
@@ -93,14 +92,14 @@ def _word(held: object) -> str:
     return "holds" if held else "does not hold"
 
 
-def _standing(quote: Quote, pck: Pck, endorsements: Endorsements, trust: Trust, trail: Trail) -> Standing | None:
+def _standing(quote: Quote, chain: Chain, endorsements: Endorsements, trust: Trust, trail: Trail) -> Standing | None:
     if endorsements.collateral is None:
         trail.note("TCB collateral", "none", "none: the policy decides", passed=True)
         return None
-    info, identity, chain = verify_collateral(endorsements.collateral, endorsements, trust, trail)
-    if chain.root not in trust.roots:
-        raise EvidenceRefused("TCB signing chain: its root is not pinned")
-    return judge(info, identity, pck, (quote.body, quote.quoting_enclave.body), trail)
+    info, identity, signer = verify_collateral(endorsements.collateral, endorsements, trust, trail)
+    trail.equal("TCB signing chain: root of the PCK chain", signer.root, chain.root)
+    bodies = (quote.body, quote.quoting_enclave.body)
+    return judge(info, identity, parse_pck(chain.leaf), bodies, trail)
 
 
 def _claims(quote: Quote, pck: Pck, root: bytes, standing: Standing | None) -> Claims:
