@@ -1,1 +1,1 @@
-"""Deriving, comparing and encrypting: thin rooms over `cryptography`, each thing in one place (IEEE 2952 7.6.2)."""
+"""Deriving, comparing and encrypting, each in one place over `cryptography` (IEEE 2952 7.6.2)."""
