@@ -369,3 +369,20 @@ def test_collateral_and_quote_have_one_root() -> None:
 def test_evidence_of_a_kind_that_is_not_accepted_has_no_root() -> None:
     with pytest.raises(EvidenceRefused, match="expected a root for amd-snp"):
         own(claims={"tee": Tee.SEV_SNP})
+
+
+def test_the_machine_below_our_own_evidence_must_be_known() -> None:
+    """Hardware that vouches for a key vouches for no code: what runs on it must be named, too."""
+    case = every_case()["snp-Milan-B0-v3"]
+    inner = case.verify()
+    below = {f"hardware-{name}": value for name, value in inner.platform.items()}
+    hardware = {"hardware-measurement": inner.measurement, **below}
+    claims = {"tee": Tee.SEV_SNP, "simulated": False, "platform": hardware}
+    rules: dict[str, Any] = {"tees": ["amd-snp"], "roots": {"amd-snp": [f"sha256:{bytes(32).hex()}"]}}
+    refused(own(None, claims=claims, **rules, **{"amd-snp": SNP}), "measurement of the machine below")
+    other = SNP | {"platform_measurements": [bytes(48).hex()]}
+    refused(own(None, claims=claims, **rules, **{"amd-snp": other}), "measurement of the machine below")
+    known = SNP | {"platform_measurements": [inner.measurement.hex()]}
+    found = own(None, claims=claims, **rules, **{"amd-snp": known})
+    assert found.accepted, found.explain()
+    assert "SNP reported TCB: snp" in [step.name for step in found.steps]

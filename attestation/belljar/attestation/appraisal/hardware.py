@@ -37,9 +37,15 @@ def snp_rules(section: Section) -> SnpRules:
         allow_smt=section.flag("allow_smt"),
         allow_migration=section.flag("allow_migration"),
         require_single_socket=section.flag("require_single_socket"),
+        platform_measurements=_platform_measurements(section, 48),
     )
     section.end()
     return rules
+
+
+def _platform_measurements(section: Section, size: int) -> frozenset[bytes]:
+    node = section.get("platform_measurements")
+    return frozenset() if node is None else values(node, section.name("platform_measurements"), size)
 
 
 def _min_tcb(section: Section) -> dict[str, dict[str, int]] | None:
@@ -84,6 +90,7 @@ def dcap_rules(section: Section, *, registers: bool) -> DcapRules:
         allowed_advisories=frozenset(_advisory(item) for item in advisories),
         min_evaluation=0 if skipped else section.number("min_evaluation") or 0,
         rtmrs=_rtmrs(section) if registers else None,
+        platform_measurements=_platform_measurements(section, 48 if registers else 32),
     )
     section.end()
     return rules

@@ -51,6 +51,7 @@ class SnpRules:
         allow_smt: whether the guest may run beside other threads of its core.
         allow_migration: whether a migration agent may move it.
         require_single_socket: whether it must be bound to one socket.
+        platform_measurements: of the machine, where it vouches for our own evidence; empty refuses such evidence.
     """
 
     min_tcb: Mapping[str, Mapping[str, int]] | None
@@ -58,6 +59,7 @@ class SnpRules:
     allow_smt: bool
     allow_migration: bool
     require_single_socket: bool
+    platform_measurements: frozenset[bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +71,14 @@ class DcapRules:
         allowed_advisories: that may apply to the platform.
         min_evaluation: how new Intel's list must be, by its number.
         rtmrs: by number, which values of a runtime measurement register are acceptable; TDX only.
+        platform_measurements: as above.
     """
 
     min_tcb_status: TcbStatus | None
     allowed_advisories: frozenset[str]
     min_evaluation: int
     rtmrs: Mapping[int, frozenset[bytes]] | None
+    platform_measurements: frozenset[bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
