@@ -107,9 +107,7 @@ def issue(common: str, key: Private, issuer: Authority | None = None, wish: Wish
     )
     for extension, critical in wish.extensions:
         builder = builder.add_extension(extension, critical=critical)
-    how = signing(signer)
-    if wish.algorithm is not None:
-        how = {"algorithm": wish.algorithm}
+    how: dict[str, Any] = {"algorithm": wish.algorithm} if wish.algorithm is not None else signing(signer)
     return Authority(key=key, certificate=builder.sign(signer, **how))
 
 
