@@ -167,6 +167,7 @@ def entry(guid: bytes, offset: int, length: int) -> bytes:
 
 ASK = bytes.fromhex("4ab7b379bbac4fe4a02f05aef327c782")
 VCEK_LE = bytes.fromhex("8d75da6364e66445adc5f4b93be8accd")
+ARK = bytes.fromhex("c0b406a4a803495297433fb6014cd0ae")
 CRL = bytes.fromhex("92f81bc358114d3d97ffd19f88dc67ea")
 
 
@@ -186,3 +187,16 @@ def test_the_host_s_table_is_taken_apart() -> None:
 
 def test_a_tcb_is_spelled_as_the_generation_does() -> None:
     assert tcb_bytes("Turin-B0", TCBS["Turin-B0"]) != tcb_bytes("Milan-B0", {**TCBS["Turin-B0"]})
+
+
+def test_the_host_s_table_stands_for_its_certificates() -> None:
+    case = MILAN.case()
+    vcek, ask, ark = case.endorsements.certificates
+    offset, head = 96, b""
+    for guid, content in ((VCEK_LE, vcek), (ASK, ask), (ARK, ark)):
+        head += entry(guid, offset, len(content))
+        offset += len(content)
+    table = head + bytes(24) + vcek + ask + ark
+    endorsed = case.but(endorsements=replace(case.endorsements, certificates=(table,)))
+    assert endorsed.verify() == case.verify()
+    refused(case.but(endorsements=replace(case.endorsements, certificates=(table[:90],))), "SNP certificate table")

@@ -22,6 +22,7 @@ from belljar.attestation.x509.chain import Material, parsed, verify_chain
 from .extensions import ChipCertificate, chip_certificate, is_chip_certificate
 from .generations import is_of, tcb_numbers
 from .report import REPORT_BYTES, Report, parse_report
+from .table import parse_table
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _DEBUG, _MIGRATE, _SMT, _SINGLE_SOCKET = 1 << 19, 1 << 18, 1 << 16, 1 << 20
 _ALWAYS_SET = 1 << 17
+_DER = b"\x30"  # how a certificate begins, and no table does: GUIDs of AMD's begin otherwise
 
 
 class SnpFormat:
@@ -51,8 +53,9 @@ class SnpFormat:
         """
         report = parse_report(evidence)
         trail.note("SNP report: layout", f"version {report.version}", "version 2 to 5", passed=True)
-        certificates = parsed(endorsements.certificates, "endorsements")
-        crls = tuple(parse_crl(der) for der in endorsements.crls)
+        ders, lists = _gathered(endorsements)
+        certificates = parsed(ders, "endorsements")
+        crls = tuple(parse_crl(der) for der in lists)
         chip = _chosen(report, tuple(filter(is_chip_certificate, certificates)), trail)
         material = Material(
             what=f"{chip.kind} chain", certificates=certificates, crls=crls, leaf_revocable=False
@@ -60,6 +63,20 @@ class SnpFormat:
         chain = verify_chain(chip.certificate, material, trust, trail)
         _check_chip(report, chip, trail)
         return _claims(report, chip, chain.root)
+
+
+def _gathered(endorsements: Endorsements) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Return certificates and lists; a table of a host among the certificates is taken apart."""
+    certificates: list[bytes] = []
+    crls = [*endorsements.crls]
+    for content in endorsements.certificates:
+        if content[:1] == _DER:
+            certificates.append(content)
+        else:
+            inner, lists = parse_table(content)
+            certificates += inner
+            crls += lists
+    return tuple(certificates), tuple(crls)
 
 
 def _chosen(report: Report, candidates: tuple[x509.Certificate, ...], trail: Trail) -> ChipCertificate:
