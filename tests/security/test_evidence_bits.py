@@ -90,3 +90,14 @@ def test_zeros_behind_a_quote_are_padding_within_bounds() -> None:
     assert case.but(evidence=case.evidence + bytes(70)).verify() == case.verify()
     with pytest.raises(EvidenceRefused, match="1025 bytes follow its signatures, expected at most 1024 zeros"):
         case.but(evidence=case.evidence + bytes(1025)).verify()
+
+
+def test_no_bit_around_what_a_certificate_signs_can_be_flipped() -> None:
+    """Where a certificate is rebuilt to be read (NULL after ECDSA), every bit near its end: the stride would miss some."""
+    case = every_case()["ra-tls-null"]
+    size = len(case.evidence)
+    for bit in (*range(64), *range(8 * (size - 100), 8 * size)):
+        flipped = bytearray(case.evidence)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(EvidenceRefused):
+            case.but(evidence=bytes(flipped)).verify()

@@ -25,7 +25,6 @@ _WHAT = "RA-TLS certificate"
 _ECDSA_SHA2 = bytes.fromhex("06082a8648ce3d0403")  # 1.2.840.10045.4.3.x, without its last number
 _WITH_NULL = {_ECDSA_SHA2 + bytes([last]) + b"\x05\0" for last in (2, 3, 4)}
 _MIN_RSA_BITS = 3072  # a key of today, unlike those of old TPMs
-_PARTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +52,8 @@ def parse_self_signed(content: bytes) -> SelfSigned:
     if len(content) > MAX_CERTIFICATE_BYTES:
         raise EvidenceRefused(f"{_WHAT}: got {len(content)} bytes, expected at most {MAX_CERTIFICATE_BYTES}")
     parts = der.values(der.only(content, der.SEQUENCE, _WHAT), _WHAT)
-    if len(parts) != _PARTS:
-        raise EvidenceRefused(f"{_WHAT}: got {len(parts)} parts, expected {_PARTS}")
+    if [tag for tag, _ in parts] != [der.SEQUENCE, der.SEQUENCE, der.BIT_STRING]:
+        raise EvidenceRefused(f"{_WHAT}: got something else than a signed part, an algorithm and a signature")
     with_null = parts[1][1] in _WITH_NULL
     certificate = parse_certificate(_without_nulls(parts) if with_null else content, _WHAT)
     key = certificate.public_key()
