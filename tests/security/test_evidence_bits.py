@@ -93,7 +93,7 @@ def test_zeros_behind_a_quote_are_padding_within_bounds() -> None:
 
 
 def test_no_bit_around_what_a_certificate_signs_can_be_flipped() -> None:
-    """Where a certificate is rebuilt to be read (NULL after ECDSA), every bit near its end: the stride would miss some."""
+    """Every bit near the ends of one that is rebuilt to be read (NULL after ECDSA): a stride would miss some."""
     case = every_case()["ra-tls-null"]
     size = len(case.evidence)
     for bit in (*range(64), *range(8 * (size - 100), 8 * size)):
