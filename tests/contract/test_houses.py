@@ -24,6 +24,7 @@ DOORS = {
         "belljar.attestation.errors",
         "belljar.attestation.keys",
         "belljar.attestation.measurement",
+        "belljar.attestation.verifier",
     },
     "libos": {
         "belljar.libos.enclave",

@@ -145,7 +145,10 @@ COMMANDS = (
         name="keygen",
         usage="[OPTIONS]",
         help="make a key that signs bundles, and print the signer id it stands for",
-        options=(_OUTPUT, Option(name="algorithm", value="NAME", help="ed25519 (the default), es256 or es384")),
+        options=(
+            _OUTPUT,
+            Option(name="algorithm", value="NAME", help="ed25519 (the default), es256, es384 or ml-dsa-65"),
+        ),
         run="belljar.loader.commands.bundles.keygen",
         example="belljar keygen -o signer.pem",
     ),
