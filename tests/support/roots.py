@@ -15,8 +15,9 @@ from belljar.attestation.dice.certificate import (
     platform_certificate,
 )
 from belljar.attestation.dice.inputs import DiceInputs
-from belljar.attestation.dice.keypair import key_pair
+from belljar.attestation.dice.keypair import key_id, key_pair
 from belljar.attestation.errors import PlatformRefused
+from belljar.attestation.evidence import Trust, key_digest
 from belljar.attestation.kdf import derive
 from belljar.attestation.keys import PublicKey
 from belljar.attestation.roots.root import HardwareQuote, PlatformId
@@ -33,16 +34,18 @@ class FixedRoot:
     simulated = True
     strength = "none: its secret is in the tests"
 
-    def __init__(self, secret: bytes, algorithm: str = "ed25519", facts: PlatformFacts | None = None) -> None:
+    def __init__(
+        self, secret: bytes, algorithm: str = "ed25519", facts: PlatformFacts | None = None, ca: bytes = b"c" * 32
+    ) -> None:
         self._secret = secret
         self.algorithm = algorithm
-        self.platform = PlatformId(b"p" * 20)
-        self._ca_key = key_pair(algorithm, b"c" * 32)
+        self.ca_key = key_pair(algorithm, ca)
         self._key = key_pair(algorithm, secret)
-        ca = ca_certificate(self._ca_key, self.kind, YEARS)
+        self.platform = PlatformId(key_id(self._key.public))
+        certificate = ca_certificate(self.ca_key, self.kind, YEARS)
         facts = facts or PlatformFacts(kind=self.kind)
         self.chain: tuple[bytes, ...] = (
-            platform_certificate(self._ca_key, ca, self._key.public, facts, YEARS), ca,
+            platform_certificate(self.ca_key, certificate, self._key.public, facts, YEARS), certificate,
         )  # fmt: skip
 
     def derive(self, salt: bytes, info: bytes, *, platform: PlatformId | None = None) -> bytes:
@@ -73,3 +76,8 @@ class FixedRoot:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         return
+
+
+def trust_in(root: FixedRoot) -> Trust:
+    """Return trust in the CA of a fixed root, now."""
+    return Trust(roots=frozenset({key_digest(root.ca_key.public.key)}), now=NOW)

@@ -76,7 +76,7 @@ class PlatformFacts:
     """What a CA says about a platform.
 
     Attributes:
-        kind: of the root of trust: `soft` or `tpm`.
+        kind: of the root of trust: `soft`, `tpm` for a chip, or `swtpm` for one that nobody knows to be a chip.
         attestation_key: SHA-256 of the SubjectPublicKeyInfo of the key whose quotes go with this platform, or None.
     """
 

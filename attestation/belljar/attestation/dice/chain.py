@@ -107,15 +107,15 @@ def verify_chain(certificates: tuple[bytes, ...], trust: Trust, trail: Trail) ->
     )
 
 
-_KINDS = frozenset({b"soft", b"tpm"})
+_KINDS = frozenset({b"soft", b"swtpm", b"tpm"})
 
 
 def _parse(name: str, der: bytes, trail: Trail) -> _Parsed:
     size = len(der)
     trail.check(f"size of the {name} certificate", size, f"at most {MAX_CERTIFICATE_BYTES}",
                 passed=size <= MAX_CERTIFICATE_BYTES)  # fmt: skip
-    trail.check(f"serial number of the {name} certificate", "positive" if _positive(der) else "not positive",
-                "positive", passed=_positive(der))  # fmt: skip
+    trail.check(f"serial number of the {name} certificate", "positive" if has_positive_serial(der) else "not positive",
+                "positive", passed=has_positive_serial(der))  # fmt: skip
     try:
         certificate = x509.load_der_x509_certificate(der)
         public = certificate.public_key()
@@ -126,7 +126,7 @@ def _parse(name: str, der: bytes, trail: Trail) -> _Parsed:
     return _Parsed(certificate=certificate, key=key, identifier=key_id(key))
 
 
-def _positive(der: bytes) -> bool:
+def has_positive_serial(der: bytes) -> bool:
     """Say whether a certificate begins as one of version 3 does whose serial number is positive.
 
     Asked before it is parsed: `cryptography` reads others as well, and warns of them on standard error.

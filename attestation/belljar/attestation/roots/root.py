@@ -62,6 +62,11 @@ class RootOfTrust(Protocol):
         ...
 
     @property
+    def algorithm(self) -> str:
+        """Name of the signature algorithm of the platform's key, and of every key below it."""
+        ...
+
+    @property
     def platform(self) -> PlatformId:
         """The platform's present name."""
         ...

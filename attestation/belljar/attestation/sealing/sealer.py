@@ -103,10 +103,8 @@ class Sealer:
         if policy is Policy.MEASUREMENT:
             return self.enclave.measurement
         if self.enclave.signer is None:
-            raise SealRefused(
-                "policy signer, but nobody signed this enclave",
-                hint="belljar build --key signer.pem, or policy measurement",
-            )
+            hint = "sign it with belljar build --key, or seal with policy measurement"
+            raise SealRefused("policy signer, but nobody signed this enclave", hint=hint)
         return self.enclave.signer
 
     def _check(self, header: Header) -> None:
