@@ -267,7 +267,8 @@ def test_jwt_headers_are_exact() -> None:
     for change, message in (
         ({"alg": "none"}, "says algorithm 'none'"), ({"alg": "HS256"}, "says algorithm 'HS256'"),
         ({"typ": "JWT"}, "header is not algorithm, type"), ({"jku": "http://x"}, "header is not algorithm, type"),
-        ({"x5c": "x"}, "not a list of 2 to 8"), ({"x5c": [1, 2]}, "no certificate"), ({"x5c": ["!", "!"]}, "not base64"),
+        ({"x5c": "x"}, "not a list of 2 to 8"), ({"x5c": [1, 2]}, "no certificate"),
+        ({"x5c": ["!", "!"]}, "not base64"),
     ):  # fmt: skip
         text = json.dumps({**fields, **change}, sort_keys=True, separators=(",", ":")).encode()
         forged = base64.urlsafe_b64encode(text).rstrip(b"=")
