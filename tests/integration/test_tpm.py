@@ -90,6 +90,11 @@ def test_keys_are_what_their_names_say(tpm: Tpm) -> None:
 # --- activation
 
 
+def flipped(content: bytes) -> bytes:
+    """Return bytes of which the last bit is another."""
+    return content[:-1] + bytes((content[-1] ^ 1,))
+
+
 @needs_swtpm
 def test_a_credential_is_activated_by_the_tpm_that_has_both_keys(tpm: Tpm) -> None:
     asked = challenge(offer(tpm), (), NOW, os.urandom)
@@ -100,12 +105,12 @@ def test_a_credential_is_activated_by_the_tpm_that_has_both_keys(tpm: Tpm) -> No
 @needs_swtpm
 def test_a_credential_for_another_key_or_tpm_is_not_activated(tpm: Tpm) -> None:
     shown = offer(tpm)
-    other = name_of(shown.attestation)[:-1] + b"\0"
+    other = flipped(name_of(shown.attestation))
     with pytest.raises(TpmError, match=r"refused ACTIVATE_CREDENTIAL: TPM_RC_INTEGRITY"):
         answer(tpm, make_credential(shown.endorsement, other, b"secret"))
     asked = challenge(shown, (), NOW, os.urandom)
     with pytest.raises(TpmError, match="refused ACTIVATE_CREDENTIAL"):
-        answer(tpm, dataclasses.replace(asked.credential, secret=asked.credential.secret[:-1] + b"\0"))
+        answer(tpm, dataclasses.replace(asked.credential, secret=flipped(asked.credential.secret)))
     with swtpm() as second, connected(second.address) as theirs, pytest.raises(TpmError):
         answer(theirs, asked.credential)
     with pytest.raises(EvidenceRefused, match="the credential was not activated"):
@@ -123,9 +128,8 @@ def test_a_key_that_signs_anything_is_not_enrolled(tpm: Tpm) -> None:
         challenge(dataclasses.replace(shown, attestation=shown.endorsement), (), NOW, os.urandom)
 
 
-def endorsed(shown: Offer, maker: str = "maker") -> tuple[Offer, x509.Certificate]:
+def endorsed(shown: Offer) -> tuple[Offer, x509.Certificate]:
     """Return an offer with an endorsement certificate, and its maker's."""
-    del maker
     key = generate("es256")
     ca = x509.load_der_x509_certificate(ca_certificate(key, "maker", Validity(start=NOW - 60, end=NOW + 60)))
     public = parse_public(shown.endorsement).key
@@ -195,7 +199,7 @@ def test_what_another_tpm_sealed_is_refused(tpm: Tpm) -> None:
         with pytest.raises(SealRefused, match="sealed by another TPM, or changed"):
             unseal(theirs, sealed, [23])
         assert not theirs.handles(TRANSIENT)
-    changed = SealedObject(public=sealed.public, private=sealed.private[:-1] + b"\0")
+    changed = SealedObject(public=sealed.public, private=flipped(sealed.private))
     with pytest.raises(SealRefused, match="sealed by another TPM, or changed"):
         unseal(tpm, changed, [23])
 
@@ -404,16 +408,23 @@ def test_files_that_are_not_ours_are_refused(running: Swtpm, tmp_path: Path) -> 
             open_tpm(str(tmp_path / "p"), tpm)
 
 
+def load(tpm: Tpm) -> None:
+    """Load a key and forget about it, as a process that is killed does."""
+    parameters = sized(sized(b"") + sized(b"")) + sized(SRK_TEMPLATE) + sized(b"") + bytes(4)
+    tpm.execute(
+        Command.CREATE_PRIMARY, handles=(OWNER,), sessions=(PASSWORD,), parameters=parameters, answers_handle=True
+    )
+
+
 @needs_swtpm
 def test_what_a_killed_client_left_is_flushed(running: Swtpm) -> None:
     """Three keys are all a software TPM holds: without the flush at the start the next client could load none."""
     with connected(running.address) as tpm:
-        loading = sized(sized(b"") + sized(b"")) + sized(SRK_TEMPLATE) + sized(b"") + bytes(4)
-        for _ in range(3):  # as a process that is killed leaves them
-            tpm.execute(Command.CREATE_PRIMARY, handles=(OWNER,), sessions=(PASSWORD,), parameters=loading)
+        for _ in range(3):
+            load(tpm)
         assert len(tpm.handles(TRANSIENT)) == 3
         with pytest.raises(TpmError, match="TPM_RC_OBJECT_MEMORY"):
-            tpm.execute(Command.CREATE_PRIMARY, handles=(OWNER,), sessions=(PASSWORD,), parameters=loading)
+            load(tpm)
     with connected(running.address) as tpm:
         assert tpm.handles(TRANSIENT) == tpm.handles(LOADED_SESSION) == ()
 

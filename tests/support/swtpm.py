@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -45,8 +46,9 @@ class Swtpm:
             ]
         )  # fmt: skip
         for _ in range(500):
-            if (self.folder / "s").exists():
-                return
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                if probe.connect_ex(f"{self.folder}/s") == 0:
+                    return
             time.sleep(0.01)
         raise AssertionError("swtpm does not start")
 

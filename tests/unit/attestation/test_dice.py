@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,7 +31,7 @@ from belljar.attestation.dice.keypair import key_id, key_pair
 from belljar.attestation.errors import EvidenceRefused, KeyRefused
 from belljar.attestation.evidence import Trust, key_digest
 from belljar.attestation.kdf import derive
-from belljar.attestation.keys import ALGORITHM_NAMES, SigningKey, generate
+from belljar.attestation.keys import ALGORITHM_NAMES, generate
 from belljar.attestation.steps import Trail
 
 NOW = 1_795_000_000
@@ -93,7 +96,7 @@ def test_no_key_of_an_unknown_algorithm_is_derived() -> None:
         key_pair("rsa", bytes(32))
 
 
-CHANGES = {"measurement": b"x" * 32, "signer": b"x" * 32, "product_id": 8, "svn": 4, "debug": True}
+CHANGES: dict[str, Any] = {"measurement": b"x" * 32, "signer": b"x" * 32, "product_id": 8, "svn": 4, "debug": True}
 
 
 @pytest.mark.parametrize("attribute", CHANGES)
@@ -106,9 +109,12 @@ def test_identity_changes_with_everything_and_sealing_with_what_stays(attribute:
 def test_inputs_of_other_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="expected 64 each"):
         DiceInputs(code=b"", configuration=b"", authority=bytes(64), mode=Mode.NORMAL, hidden=bytes(64))
-    for wrong in ({"measurement": b"x"}, {"signer": b"x"}, {"svn": MAX_SVN + 1}, {"svn": -1}, {"product_id": 1 << 32}):
+    wrongs: list[dict[str, Any]] = [
+        {"measurement": b"x"}, {"signer": b"x"}, {"svn": MAX_SVN + 1}, {"svn": -1}, {"product_id": 1 << 32},
+    ]  # fmt: skip
+    for wrong in wrongs:
         with pytest.raises(ValueError, match=r"expected|must have"):
-            dataclasses.replace(ENCLAVE, **wrong)  # type: ignore[arg-type] - each of its attribute's own type
+            dataclasses.replace(ENCLAVE, **wrong)
 
 
 enclaves = st.builds(
@@ -250,22 +256,22 @@ def test_a_platform_of_unknown_kind_is_refused() -> None:
 def test_a_weaker_hash_is_refused() -> None:
     """A CA whose key may sign with SHA-384 must not be taken with SHA-256."""
     platform = Platform("es384")
-    key: SigningKey = platform.key
+    key, subject = platform.key.private, platform.layer_key.public.key
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    assert isinstance(subject, ec.EllipticCurvePublicKey)
     builder = x509.CertificateBuilder()
     parsed = x509.load_der_x509_certificate(platform.layer)
     builder = (
         builder.issuer_name(parsed.issuer)
         .subject_name(parsed.subject)
-        .public_key(platform.layer_key.public.key)  # type: ignore[arg-type] - a P-384 key
+        .public_key(subject)
         .serial_number(parsed.serial_number)
         .not_valid_before(parsed.not_valid_before_utc)
         .not_valid_after(parsed.not_valid_after_utc)
     )
     for item in parsed.extensions:
         builder = builder.add_extension(item.value, item.critical)
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    weak = builder.sign(key.private, SHA256()).public_bytes(Encoding.DER)  # type: ignore[arg-type] - as above
+    weak = builder.sign(key, SHA256()).public_bytes(Encoding.DER)
     with pytest.raises(EvidenceRefused, match="hash in the signature of the layer certificate: got sha256"):
         verified((platform.evidence, weak, platform.platform, platform.ca), platform.trust)
 

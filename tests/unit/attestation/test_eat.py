@@ -47,8 +47,11 @@ forms = pytest.mark.parametrize("form", ["cwt", "jwt", "wrapped_cwt", "wrapped_j
 
 
 def made(attester: Attester, form: str, request: Request = REQUEST) -> bytes:
-    token = attester.jwt(request) if form.endswith("jwt") else attester.cwt(request)
-    return {"cwt": bytes, "jwt": bytes, "wrapped_cwt": wrapped_cwt, "wrapped_jwt": wrapped_jwt}[form](token)
+    if form.endswith("jwt"):
+        token = attester.jwt(request)
+        return wrapped_jwt(token) if form.startswith("wrapped") else token
+    token = attester.cwt(request)
+    return wrapped_cwt(token) if form.startswith("wrapped") else token
 
 
 def verified(evidence: bytes, expected: Expected = EXPECTED, trust: Trust = TRUST, **words: Any) -> Claims:
@@ -163,7 +166,7 @@ def test_each_run_has_a_key_of_its_own() -> None:
 
 # --- claims that certificates contradict
 
-SWAPPED: list[tuple[str, object]] = [
+SWAPPED: list[tuple[str, Any]] = [
     ("measurement", b"x" * 32), ("signer", b"x" * 32), ("signer", None), ("product_id", 8), ("svn", 4),
     ("provider", b"x" * 20), ("ueid", b"\x01" + b"x" * 32), ("simulated", False), ("debug", 1), ("tee", "tpm"),
 ]  # fmt: skip
@@ -173,7 +176,8 @@ SWAPPED: list[tuple[str, object]] = [
 @pytest.mark.parametrize("form", ["cwt", "jwt"])
 def test_claims_that_the_certificates_do_not_bear_out_are_refused(attribute: str, value: object, form: str) -> None:
     """Somebody with the evidence key of one run still cannot claim to be another enclave."""
-    statement = dataclasses.replace(ATTESTER._statement(REQUEST), **{attribute: value})
+    change: dict[str, Any] = {attribute: value}
+    statement = dataclasses.replace(ATTESTER._statement(REQUEST), **change)
     key, chain = ATTESTER._key, ATTESTER._certificates(NOW)
     token = sign_jwt(to_json(statement), key, chain) if form == "jwt" else sign_cwt(to_cbor(statement), key, chain)
     with pytest.raises(EvidenceRefused, match="in token and certificates: got"):

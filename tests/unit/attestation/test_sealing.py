@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -30,7 +32,7 @@ policies = pytest.mark.parametrize("policy", list(Policy))
 
 
 @pytest.fixture
-def root(tmp_path: Path):  # type: ignore[no-untyped-def] - a generator of SoftRoot
+def root(tmp_path: Path) -> Iterator[SoftRoot]:
     with make_soft(str(tmp_path / "platform"), BIRTH) as made:
         yield made
 
@@ -70,7 +72,7 @@ def test_claiming_a_newer_version_than_sealed_gives_other_keys(root: SoftRoot) -
         sealer(root, V1).unseal(bytes(blob))
 
 
-REFUSALS = [
+REFUSALS: list[tuple[dict[str, Any], Policy, str]] = [
     ({"signer": b"x" * 32}, Policy.SIGNER, "sealed for signer 7373.*, this is 7878"),
     ({"measurement": b"x" * 32}, Policy.MEASUREMENT, "sealed for measurement 3131.*, this is 7878"),
     ({"product_id": 8}, Policy.SIGNER, "sealed for product 7, this is 8"),
@@ -84,17 +86,17 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("change", "policy", "message"), REFUSALS)
 def test_another_enclave_is_told_why_it_cannot(
-    root: SoftRoot, change: dict[str, object], policy: Policy, message: str
+    root: SoftRoot, change: dict[str, Any], policy: Policy, message: str
 ) -> None:
     blob = sealer(root).seal(b"secret", policy)
-    other = dataclasses.replace(V1, **change)  # type: ignore[arg-type] - each of its attribute's own type
+    other = dataclasses.replace(V1, **change)
     with pytest.raises(SealRefused, match=message):
         sealer(root, other).unseal(blob)
 
 
 @pytest.mark.parametrize("change", [change for change, policy, _ in REFUSALS if policy is Policy.SIGNER][:3])
-def test_another_enclave_cannot_lie_in_the_header(root: SoftRoot, change: dict[str, object]) -> None:
-    other = dataclasses.replace(V1, **change)  # type: ignore[arg-type] - as above
+def test_another_enclave_cannot_lie_in_the_header(root: SoftRoot, change: dict[str, Any]) -> None:
+    other = dataclasses.replace(V1, **change)
     mine, theirs = sealer(root).seal(b"secret", Policy.SIGNER), sealer(root, other)
     header = theirs.seal(b"", Policy.SIGNER)[:HEADER_BYTES]
     for forged in (header + mine[HEADER_BYTES:], header[:72] + mine[72:]):

@@ -63,7 +63,7 @@ def choose(name: str | None, places: Places) -> RootOfTrust:
         case "tpm":
             return _opened_tpm(places)
         case "tsm":
-            return tsm.open_tsm(places.random, places.tsm)
+            return tsm.open_tsm(tsm.Interface(random=places.random, folder=places.tsm))
         case _:
             raise PlatformRefused(f"platform {name}, expected one of {', '.join(KINDS)}")
 

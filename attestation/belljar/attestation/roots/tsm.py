@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, Self
 
 from belljar.attestation.claims import Tee
 from belljar.attestation.errors import PlatformRefused, RootCannot
@@ -63,13 +63,12 @@ class TsmRoot:
     chain: tuple[bytes, ...] = ()
     platform = PlatformId(bytes(20))  # the report names the processor; nothing below it has a name
 
-    def __init__(self, folder: str, provider: str, random: Callable[[int], bytes]) -> None:
+    def __init__(self, interface: Interface, provider: str) -> None:
         if provider not in _PROVIDERS:
-            raise PlatformRefused(f"{folder}: provider {provider}, expected one of {', '.join(_PROVIDERS)}")
-        self._folder = folder
+            raise PlatformRefused(f"{interface.folder}: provider {provider}, expected one of {', '.join(_PROVIDERS)}")
+        self._interface = interface
         self._name = provider
         self._provider = _PROVIDERS[provider]
-        self._random = random
 
     @property
     def tee(self) -> Tee:
@@ -93,7 +92,9 @@ class TsmRoot:
         """Return the processor's report over 64 bytes."""
         if len(report_data) != REPORT_DATA_BYTES:
             raise PlatformRefused(f"{len(report_data)} bytes of report data, expected {REPORT_DATA_BYTES}")
-        found = report(self._folder, self._name, report_data, self._random)
+        found = report(self._interface, report_data)
+        if found.provider != self._name:
+            raise PlatformRefused(f"{self._interface.folder}: provider {found.provider}, expected {self._name}")
         return HardwareQuote(media_type=self._provider.media_type, content=found.content, auxiliary=found.auxiliary)
 
     def count(self) -> int:
@@ -126,83 +127,139 @@ class TsmReport:
     auxiliary: bytes
 
 
-def open_tsm(random: Callable[[int], bytes], folder: str = FOLDER) -> TsmRoot:
+class Files(Protocol):
+    """The few things that are done with configfs; paths are whole, errors are OSError."""
+
+    def make(self, path: str) -> None:
+        """Make a folder; its files come with it."""
+        ...
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file in one write: `inblob` takes no second."""
+        ...
+
+    def read(self, path: str, limit: int) -> bytes:
+        """Return a file's content, at most one byte more than the limit."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove a folder; its files go with it."""
+        ...
+
+
+class HostFiles:
+    """Those of this system."""
+
+    def make(self, path: str) -> None:
+        """Make a folder."""
+        os.mkdir(path)
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file in one write."""
+        fd = os.open(path, os.O_WRONLY | getattr(os, "O_CLOEXEC", 0))
+        try:
+            os.write(fd, content)
+        finally:
+            os.close(fd)
+
+    def read(self, path: str, limit: int) -> bytes:
+        """Return a file's content."""
+        found = b""
+        with open(path, "rb", buffering=0) as file:
+            while part := file.read(limit + 1 - len(found)):
+                found += part
+        return found
+
+    def remove(self, path: str) -> None:
+        """Remove a folder."""
+        os.rmdir(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """Where reports are made.
+
+    Attributes:
+        random: names a folder for each, 8 bytes at a time.
+        folder: of the interface.
+        files: how it is reached.
+    """
+
+    random: Callable[[int], bytes]
+    folder: str = FOLDER
+    files: Files = field(default_factory=HostFiles)
+
+
+def open_tsm(interface: Interface) -> TsmRoot:
     """Return the processor's root, once it has made a report: `provider` can be read from nothing less.
 
     Raises:
         PlatformRefused: there is no such interface, or it does not answer as it should.
     """
-    return TsmRoot(folder, report(folder, None, bytes(REPORT_DATA_BYTES), random).provider, random)
+    return TsmRoot(interface, report(interface, bytes(REPORT_DATA_BYTES)).provider)
 
 
-def report(folder: str, provider: str | None, report_data: bytes, random: Callable[[int], bytes]) -> TsmReport:
-    """Return a report; one whose folder somebody else wrote to is made again.
-
-    Args:
-        folder: of the interface.
-        provider: which it must be of; None for any.
-        report_data: at most 64 bytes.
-        random: names the folder.
+def report(interface: Interface, report_data: bytes) -> TsmReport:
+    """Return a report over at most 64 bytes; one whose folder somebody else wrote to is made again.
 
     Raises:
         PlatformRefused: there is no such interface, or it does not answer as it should.
     """
+    files, folder = interface.files, interface.folder
     for _ in range(_TRIES):
-        path = os.path.join(folder, f"belljar-{random(8).hex()}")
+        path = f"{folder}/belljar-{interface.random(8).hex()}"
         try:
-            os.mkdir(path)
+            files.make(path)
         except OSError as error:
             hint = "expected Linux 6.7 or newer in a confidential machine, and configfs mounted"
             raise PlatformRefused(f"{folder}: {os.strerror(error.errno or 0)}", hint=hint) from error
         try:
-            found = _made(path, report_data)
+            found = _made(files, path, report_data)
         except OSError as error:
             raise PlatformRefused(f"{path}: {os.strerror(error.errno or 0)}") from error
         finally:
-            os.rmdir(path)
-        if found is None:
-            continue
-        if provider is not None and found.provider != provider:
-            raise PlatformRefused(f"{folder}: provider {found.provider}, expected {provider}")
-        return found
+            files.remove(path)
+        if found is not None:
+            return found
     raise PlatformRefused(f"{folder}: somebody else writes to our reports")
 
 
-def _made(path: str, report_data: bytes) -> TsmReport | None:
+def _made(files: Files, path: str, report_data: bytes) -> TsmReport | None:
     """Return the report of one folder, or None where somebody else wrote between."""
-    before = _number(path)
-    fd = os.open(os.path.join(path, "inblob"), os.O_WRONLY | os.O_CLOEXEC)
+    before = _number(files, path)
+    files.write(f"{path}/inblob", report_data)
     try:
-        os.write(fd, report_data)  # in one write: the file takes no second
-    finally:
-        os.close(fd)
-    try:
-        content = _read(path, "outblob", MAX_REPORT_BYTES)
+        content = _read(files, f"{path}/outblob", MAX_REPORT_BYTES)
+        auxiliary = _auxiliary(files, path)
     except OSError as error:
         if error.errno in (errno.EBUSY, errno.EWOULDBLOCK):
             return None
         raise
-    auxiliary = _read(path, "auxblob", MAX_REPORT_BYTES) if os.path.exists(os.path.join(path, "auxblob")) else b""
-    provider = _read(path, "provider", _MAX_TEXT_BYTES).decode("ascii", "replace").strip()
-    if _number(path) != before + 1:
+    provider = _read(files, f"{path}/provider", _MAX_TEXT_BYTES).decode("ascii", "replace").strip()
+    if _number(files, path) != before + 1:
         return None
     if not content:
         raise PlatformRefused(f"{path}: an empty report")
     return TsmReport(provider=provider, content=content, auxiliary=auxiliary)
 
 
-def _number(path: str) -> int:
-    text = _read(path, "generation", _MAX_TEXT_BYTES).strip()
+def _auxiliary(files: Files, path: str) -> bytes:
+    """Return `auxblob`, empty where the provider has none."""
+    try:
+        return _read(files, f"{path}/auxblob", MAX_REPORT_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def _number(files: Files, path: str) -> int:
+    text = _read(files, f"{path}/generation", _MAX_TEXT_BYTES).strip()
     if not text.isdigit() or len(text) > 18:
         raise PlatformRefused(f"{path}/generation: not a number")
     return int(text)
 
 
-def _read(path: str, name: str, limit: int) -> bytes:
-    with open(os.path.join(path, name), "rb", buffering=0) as file:
-        found = b""
-        while part := file.read(limit + 1 - len(found)):
-            found += part
+def _read(files: Files, path: str, limit: int) -> bytes:
+    found = files.read(path, limit)
     if len(found) > limit:
-        raise PlatformRefused(f"{path}/{name}: more than {limit} bytes")
+        raise PlatformRefused(f"{path}: more than {limit} bytes")
     return found
