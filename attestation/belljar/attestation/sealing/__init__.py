@@ -1,4 +1,4 @@
-"""Door: seal for yourself, unseal what you or an older version of you sealed (IEEE 2952 5.1.2 e, 7.6.2 c).
+"""Seal for yourself, unseal what you or an older version of you sealed (IEEE 2952 5.1.2 e, 7.6.2 c).
 
 `Sealer(root, enclave)` is all there is: `seal` under a policy, `unseal`. Format: docs/formats/sealed.md.
 """

@@ -125,15 +125,21 @@ class Tpm:
         body += parameters
         tag = SESSIONS if sessions else NO_SESSIONS
         sent = u16(tag) + u32(_HEADER_BYTES + len(body)) + u32(command) + body
-        for _ in range(_MAX_RETRIES):
-            found, code, reader = _answer(self._transport.transact(sent))
-            if code not in RC_RETRIES:
-                break
+        found, code, reader = self._patient(sent)
         if code:
             raise TpmError(command, code, response_name(code))
         if found != tag:
             raise PlatformRefused(f"the TPM's answer has tag 0x{found:x}, expected 0x{tag:x}")
         return _without_sessions(reader, answers_handle=answers_handle) if sessions else reader
+
+    def _patient(self, sent: bytes) -> tuple[int, int, Reader]:
+        """Return tag, code and rest of an answer; a TPM that is busy is asked again."""
+        answer = _answer(self._transport.transact(sent))
+        for _ in range(_MAX_RETRIES):
+            if answer[1] not in RC_RETRIES:
+                break
+            answer = _answer(self._transport.transact(sent))
+        return answer
 
     def handles(self, kind: int) -> tuple[int, ...]:
         """Return the handles of one kind that are in use."""
