@@ -14,10 +14,12 @@ from support.source import HOUSES, ROOT, house_of, imported, in_checkout, module
 DOORS = {
     "fs": {"belljar.fs.measuring", "belljar.fs.serving", "belljar.fs.errors"},
     "attestation": {
+        "belljar.attestation.attesting",
         "belljar.attestation.cose",
         "belljar.attestation.errors",
         "belljar.attestation.keys",
         "belljar.attestation.measurement",
+        "belljar.attestation.platforms",
     },
     "libos": {
         "belljar.libos.enclave",

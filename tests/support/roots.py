@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from belljar.attestation.claims import Tee
-from belljar.attestation.compare import same
+from belljar.attestation.crypto.compare import same
+from belljar.attestation.crypto.kdf import derive
 from belljar.attestation.dice.certificate import (
     PlatformFacts,
     Validity,
@@ -18,7 +19,6 @@ from belljar.attestation.dice.inputs import DiceInputs
 from belljar.attestation.dice.keypair import key_id, key_pair
 from belljar.attestation.errors import PlatformRefused
 from belljar.attestation.evidence import Trust, key_digest
-from belljar.attestation.kdf import derive
 from belljar.attestation.keys import PublicKey
 from belljar.attestation.roots.root import HardwareQuote, PlatformId
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from belljar.attestation.crypto.kdf import derive
 from belljar.attestation.dice import extension
 from belljar.attestation.dice.certificate import (
     PlatformFacts,
@@ -30,7 +31,6 @@ from belljar.attestation.dice.inputs import ATTEST_INFO, SEAL_INFO, DiceInputs, 
 from belljar.attestation.dice.keypair import key_id, key_pair
 from belljar.attestation.errors import EvidenceRefused, KeyRefused
 from belljar.attestation.evidence import Trust, key_digest
-from belljar.attestation.kdf import derive
 from belljar.attestation.keys import ALGORITHM_NAMES, generate
 from belljar.attestation.steps import Trail
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from belljar.attestation.crypto.hpke import HYBRID, MAX_PLAINTEXT_BYTES, X25519, make_key, open_with, seal_to
+from belljar.attestation.crypto.reviewed import ALGORITHMS
 from belljar.attestation.errors import KeyRefused, SealRefused
-from belljar.attestation.hpke import HYBRID, MAX_PLAINTEXT_BYTES, X25519, make_key, open_with, seal_to
-from belljar.attestation.reviewed import ALGORITHMS
 
 KEYS = {suite: make_key(lambda size: b"r" * size, suite) for suite in (X25519, HYBRID)}
 SEALED = {suite: seal_to(key.public, b"secret", b"use", suite=suite) for suite, key in KEYS.items()}

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from belljar.attestation.crypto.kdf import derive
 from belljar.attestation.dice.enclave import MAX_SVN, Enclave
 from belljar.attestation.errors import SealRefused
-from belljar.attestation.kdf import derive
 from belljar.attestation.roots.soft import Birth, SoftRoot, make_soft, open_soft, rotate_soft
 from belljar.attestation.sealing import MAX_PLAINTEXT_BYTES, Policy, Sealer
 from belljar.attestation.sealing.ladder import Standing, stand

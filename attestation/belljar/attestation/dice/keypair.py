@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from belljar.attestation.algorithms import ALGORITHMS
+from belljar.attestation.crypto.kdf import derive
 from belljar.attestation.errors import KeyRefused
-from belljar.attestation.kdf import derive
 from belljar.attestation.keys import PublicKey, SigningKey
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from belljar.attestation.cbor import decode
 from belljar.attestation.claims import Claims, ClaimValue, Purpose, Task, Tee
-from belljar.attestation.compare import same
+from belljar.attestation.crypto.compare import same
 from belljar.attestation.dice.chain import VerifiedChain, verify_chain
 from belljar.attestation.dice.enclave import Enclave, shown_enclave
 from belljar.attestation.errors import CborRefused, EvidenceRefused

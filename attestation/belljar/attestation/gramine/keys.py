@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from belljar.attestation.crypto.kdf import derive
 from belljar.attestation.dice.inputs import ATTEST_INFO, SEAL_INFO
 from belljar.attestation.errors import SealRefused
-from belljar.attestation.kdf import derive
 from belljar.attestation.sealing.ladder import stand
 from belljar.attestation.sealing.layout import Policy
 

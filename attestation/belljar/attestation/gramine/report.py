@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
-from belljar.attestation.compare import same
+from belljar.attestation.crypto.compare import same
 from belljar.attestation.errors import EvidenceRefused
 
 from .layout import BODY_BYTES, KEY_ID_BYTES, REPORT_BYTES, ReportBody, body_of, target_info, unpack_body

@@ -15,7 +15,7 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING
 
-from belljar.attestation.compare import same
+from belljar.attestation.crypto.compare import same
 from belljar.attestation.errors import PlatformRefused
 
 from .root import PLATFORM_ID_BYTES, PlatformId

@@ -22,7 +22,7 @@ from cryptography import x509
 
 from belljar.attestation.algorithms import ALGORITHMS, algorithm_of
 from belljar.attestation.cbor import decode, encode
-from belljar.attestation.compare import same
+from belljar.attestation.crypto.compare import same
 from belljar.attestation.dice.keypair import key_id
 from belljar.attestation.errors import CborRefused, KeyRefused, PlatformRefused
 from belljar.attestation.keys import PublicKey

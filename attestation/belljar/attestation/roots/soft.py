@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from belljar.attestation.claims import Tee
-from belljar.attestation.compare import same
+from belljar.attestation.crypto.compare import same
+from belljar.attestation.crypto.kdf import derive
 from belljar.attestation.dice.certificate import (
     PlatformFacts,
     Validity,
@@ -21,7 +22,6 @@ from belljar.attestation.dice.certificate import (
 )
 from belljar.attestation.dice.keypair import key_id, key_pair
 from belljar.attestation.errors import PlatformRefused
-from belljar.attestation.kdf import derive
 from belljar.attestation.keys import DEFAULT_ALGORITHM, PublicKey, SigningKey, generate
 
 from . import counter, layout

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from belljar.attestation.canonical import canonical_bytes
 from belljar.attestation.cbor import Cbor, decode, encode
 from belljar.attestation.claims import Tee
-from belljar.attestation.compare import same
+from belljar.attestation.crypto.compare import same
+from belljar.attestation.crypto.kdf import derive
 from belljar.attestation.dice.certificate import (
     PlatformFacts,
     Validity,
@@ -30,7 +31,6 @@ from belljar.attestation.dice.certificate import (
 )
 from belljar.attestation.dice.keypair import key_id, key_pair
 from belljar.attestation.errors import CborRefused, PlatformRefused
-from belljar.attestation.kdf import derive
 from belljar.attestation.keys import PublicKey, SigningKey, generate
 from belljar.attestation.tpm import counter
 from belljar.attestation.tpm.codes import ENDORSEMENT

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from belljar.attestation.compare import same
+from belljar.attestation.crypto.compare import same
+from belljar.attestation.crypto.kdf import derive
 from belljar.attestation.dice.inputs import ATTEST_INFO, SEAL_INFO
 from belljar.attestation.errors import PlatformRefused, SealRefused
-from belljar.attestation.kdf import derive
 
 from .ladder import stand
 from .layout import MAX_PLAINTEXT_BYTES, SALT_BYTES, Header, Policy, SealedBlob, associated, unpack

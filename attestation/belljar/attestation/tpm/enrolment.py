@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-from belljar.attestation.compare import same
+from belljar.attestation.crypto.compare import same
 from belljar.attestation.errors import EvidenceRefused
 from belljar.attestation.evidence import key_digest
 

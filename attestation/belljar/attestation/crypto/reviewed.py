@@ -1,4 +1,4 @@
-"""Door: which algorithms this house uses, what for, and when somebody last looked at each (IEEE 2952 7.6.2 b).
+"""Which algorithms this house uses, what for, and when somebody last looked at each (IEEE 2952 7.6.2 b).
 
 Values only, for `belljar doctor` to print. Formats carry numbers of algorithms; to replace one, add its successor
 beside it, move the default, and refuse the old one when nothing sealed or signed with it is needed any more.

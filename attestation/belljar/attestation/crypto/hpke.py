@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.hpke import (
     Suite,
 )
 
-from .errors import KeyRefused, SealRefused
+from belljar.attestation.errors import KeyRefused, SealRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
