@@ -103,6 +103,19 @@ def test_a_credential_is_activated_by_the_tpm_that_has_both_keys(tpm: Tpm) -> No
 
 
 @needs_swtpm
+def test_a_credential_for_an_rsa_endorsement_key_is_activated(tpm: Tpm) -> None:
+    """The template L-1 of the TCG's profile: most chips have a certificate for this one."""
+    template = bytes.fromhex("0001000b000300b20020") + EK_TEMPLATE[10:42]
+    template += bytes.fromhex("00060080004300100800") + bytes(4) + sized(bytes(256))
+    with tpm.primary(ENDORSEMENT, template) as endorsement, tpm.primary(ENDORSEMENT, AK_TEMPLATE) as attestation:
+        made = make_credential(endorsement.public, attestation.name, b"secret")
+        with tpm.policy_session() as session:
+            tpm.policy_secret(session, ENDORSEMENT)
+            handles = (attestation.handle, endorsement.handle, session)
+            assert tpm.activate(handles, made.blob, made.secret) == b"secret"
+
+
+@needs_swtpm
 def test_a_credential_for_another_key_or_tpm_is_not_activated(tpm: Tpm) -> None:
     shown = offer(tpm)
     other = flipped(name_of(shown.attestation))

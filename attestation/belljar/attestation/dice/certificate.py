@@ -140,7 +140,7 @@ def evidence_certificate(authority: SigningKey, subject: PublicKey, validity: Va
     issuer, identifier = key_id(authority.public), key_id(subject)
     builder = _builder(subject, _name(issuer), _name(identifier), validity.times, identifier)
     builder = _identifiers(builder, issuer, identifier)
-    builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
+    builder = builder.add_extension(key_usage(signs_certificates=False), critical=True)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     return _sign(builder, authority)
 
@@ -166,7 +166,7 @@ def _authority(
     builder: x509.CertificateBuilder, issuer: bytes, subject: PublicKey, path_length: int | None
 ) -> x509.CertificateBuilder:
     builder = _identifiers(builder, issuer, key_id(subject))
-    builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
+    builder = builder.add_extension(key_usage(signs_certificates=True), critical=True)
     return builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
 
 
@@ -175,7 +175,8 @@ def _identifiers(builder: x509.CertificateBuilder, issuer: bytes, subject: bytes
     return builder.add_extension(x509.SubjectKeyIdentifier(subject), critical=False)
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """Return the one use of a key: certificates, or other signatures."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         key_cert_sign=signs_certificates,

@@ -19,7 +19,7 @@ from belljar.attestation.evidence import key_digest
 from belljar.attestation.keys import PublicKey
 
 from . import extension
-from .certificate import ATTESTATION_KEY_OID, HASHES, KIND_OID
+from .certificate import ATTESTATION_KEY_OID, HASHES, KIND_OID, key_usage
 from .keypair import ID_BYTES, key_id
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ _EXTENSIONS = (
     (_COMMON, _COMMON),
 )
 """Of each certificate: the extensions it must have, and those it may have."""
+_CRITICAL = frozenset({"2.5.29.15", "2.5.29.19", extension.OID})
 _PATH_LENGTHS = (None, 0, None, None)
 
 
@@ -180,9 +181,12 @@ def _shaped(place: int, certificate: x509.Certificate, trail: Trail) -> None:
     found = frozenset(item.oid.dotted_string for item in certificate.extensions)
     trail.check(f"extensions of the {name} certificate", ", ".join(sorted(found)), ", ".join(sorted(must)),
                 passed=must <= found <= may)  # fmt: skip
+    critical = frozenset(item.oid.dotted_string for item in certificate.extensions if item.critical)
+    trail.check(f"critical extensions of the {name} certificate", ", ".join(sorted(critical)),
+                ", ".join(sorted(must & _CRITICAL)), passed=critical == must & _CRITICAL)  # fmt: skip
     usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     trail.check(f"use of the {name} key", _used(usage), "certificates" if authority else "signatures",
-                passed=usage.key_cert_sign is authority and usage.digital_signature is not authority)  # fmt: skip
+                passed=usage == key_usage(signs_certificates=authority))  # fmt: skip
     constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     limits = (constraints.ca, constraints.path_length)
     wanted = (authority, _PATH_LENGTHS[place])
