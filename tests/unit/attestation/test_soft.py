@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from belljar.attestation.errors import PlatformRefused
 from belljar.attestation.keys import ALGORITHM_NAMES
-from belljar.attestation.roots import counter, layout
+from belljar.attestation.roots import counter, layout, memory
 from belljar.attestation.roots.files import open_folder
 from belljar.attestation.roots.memory import SecretMemory
 from belljar.attestation.roots.root import PlatformId, RootOfTrust
@@ -200,9 +201,9 @@ def test_the_whole_folder_set_back_goes_unnoticed(made: Path, tmp_path: Path) ->
 
 
 def test_certificates_of_another_platform_are_refused(made: Path, tmp_path: Path) -> None:
-    with make_soft(str(tmp_path / "other"), BIRTH) as other, SecretMemory(layout.HEAD_BYTES) as memory:
-        memory.view[:] = (made / NAME).read_bytes()[: layout.HEAD_BYTES]
-        secrets = memory.view[layout.SECRETS : layout.HEAD_BYTES - 4]
+    with make_soft(str(tmp_path / "other"), BIRTH) as other, SecretMemory(layout.HEAD_BYTES) as held:
+        held.view[:] = (made / NAME).read_bytes()[: layout.HEAD_BYTES]
+        secrets = held.view[layout.SECRETS : layout.HEAD_BYTES - 4]
         (made / NAME).write_bytes(b"".join(bytes(part) for part in layout.pack(secrets, other.generations)))
         secrets.release()
     with pytest.raises(PlatformRefused, match="the secret is not that of the certified platform"):
@@ -292,18 +293,28 @@ def test_nothing_stays_open(made: Path) -> None:
 
 
 def test_a_secret_is_gone_when_closed_and_never_printed(made: Path) -> None:
-    memory = SecretMemory(64)
-    memory.view[:6] = b"secret"
-    assert "secret" not in repr(memory).replace("memfd_secret", "")
-    memory.close()
-    memory.close()
+    held = SecretMemory(64)
+    held.view[:6] = b"secret"
+    assert "secret" not in repr(held).replace("memfd_secret", "")
+    held.close()
+    held.close()
     with pytest.raises(ValueError, match="released"):
-        bytes(memory.view)
+        bytes(held.view)
     with open_soft(str(made)) as root:
         assert secret(root)[:8].hex() not in repr(root)
     assert isinstance(root, SoftRoot)
     with pytest.raises(ValueError, match="released"):
         secret(root)
+
+
+def test_memory_that_the_system_can_only_lock_is_locked() -> None:
+    """What is used where there is no memfd_secret(2); root may lock as much as it likes, others what they are allowed."""
+    pages = mmap.mmap(-1, 4096)
+    assert memory._locked(pages, 4096)
+    pages.close()  # nothing holds on to it
+    made = SecretMemory(4096)
+    assert made.kind in ("memfd_secret", "locked")
+    made.close()
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

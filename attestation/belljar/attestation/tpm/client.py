@@ -68,6 +68,7 @@ class Tpm:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._answers = False  # whether the last command was answered
 
     def start(self) -> None:
         """Send Startup where that is nobody else's business, and flush what a killed client left behind."""
@@ -83,8 +84,14 @@ class Tpm:
                 self.flush(handle)
 
     def close(self) -> None:
-        """Hang up."""
-        self._transport.close()
+        """Hang up; where the TPM is ours alone, tell it so before, or it counts its next start as an attack."""
+        try:
+            if self._answers and not self._transport.shared:
+                self.execute(Command.SHUTDOWN, parameters=u16(0))
+        except PlatformRefused:
+            pass  # it is on its way out as well
+        finally:
+            self._transport.close()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -134,11 +141,13 @@ class Tpm:
 
     def _patient(self, sent: bytes) -> tuple[int, int, Reader]:
         """Return tag, code and rest of an answer; a TPM that is busy is asked again."""
+        self._answers = False
         answer = _answer(self._transport.transact(sent))
         for _ in range(_MAX_RETRIES):
             if answer[1] not in RC_RETRIES:
                 break
             answer = _answer(self._transport.transact(sent))
+        self._answers = True
         return answer
 
     def handles(self, kind: int) -> tuple[int, ...]:
