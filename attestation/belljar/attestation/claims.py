@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
+from typing import cast
 
 ClaimValue = None | bool | int | str | bytes | tuple["ClaimValue", ...]
 Plain = None | bool | int | str | list["Plain"] | dict[str, "Plain"]
@@ -131,9 +132,9 @@ def _plain(value: object) -> Plain:
     if isinstance(value, Task):
         return {"argv": value.argv.hex(), "environment": value.environment.hex()}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - of ClaimValue
+        return {str(key): _plain(item) for key, item in cast("Mapping[object, object]", value).items()}
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType] - of ClaimValue
+        return [_plain(item) for item in cast("tuple[object, ...]", value)]
     if value is None or isinstance(value, bool | int | str):
         return value
     raise TypeError(f"{type(value).__name__} in claims")

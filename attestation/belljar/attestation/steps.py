@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from .errors import EvidenceRefused
 
-MAX_SHOWN = 160  # characters of one value in an explanation
+MAX_SHOWN = 400  # characters of one value in an explanation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,5 +73,6 @@ class Trail:
 def shown(value: object) -> str:
     """Return a value as explanations print it: bytes in hexadecimal, long ones cut, nothing that moves a cursor."""
     text = value.hex() if isinstance(value, bytes) else str(value)
-    text = "".join(letter if letter.isprintable() else "?" for letter in text[: MAX_SHOWN + 1])
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else "?" for letter in text[: MAX_SHOWN + 1])
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

@@ -308,7 +308,7 @@ def test_a_secret_is_gone_when_closed_and_never_printed(made: Path) -> None:
 
 
 def test_memory_that_the_system_can_only_lock_is_locked() -> None:
-    """What is used where there is no memfd_secret(2); root may lock as much as it likes, others what they are allowed."""
+    """What is used where there is no memfd_secret(2); root may lock as much as it likes, others as much as they may."""
     pages = mmap.mmap(-1, 4096)
     assert memory._locked(pages, 4096)
     pages.close()  # nothing holds on to it
