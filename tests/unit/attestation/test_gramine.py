@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import os
 import struct
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -174,6 +176,16 @@ def test_no_bit_of_a_quote_can_be_flipped() -> None:
         changed[bit // 8] ^= 1 << bit % 8
         with pytest.raises(EvidenceRefused):
             verified(bytes(changed))
+
+
+def test_a_certificate_of_another_version_in_a_quote_is_refused() -> None:
+    """What cryptography refuses with an exception of its own, beside those for malformed certificates."""
+    pem = QUOTE.index(b"-----BEGIN")
+    first = x509.load_pem_x509_certificates(QUOTE[pem:])[0].public_bytes(Encoding.DER)
+    odd = first.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x0a", 1)
+    old, new = (base64.b64encode(der)[:40] for der in (first, odd))
+    with pytest.raises(EvidenceRefused):
+        verified(QUOTE.replace(old, new, 1))
 
 
 def test_no_byte_of_a_quote_can_be_missing_or_added() -> None:

@@ -38,6 +38,10 @@ _EXTENSIONS = (
     (_COMMON, _COMMON),
 )
 """Of each certificate: the extensions it must have, and those it may have."""
+_UNREADABLE = (
+    ValueError, UnsupportedAlgorithm, KeyRefused, x509.DuplicateExtension, x509.InvalidVersion,
+    TypeError,  # cryptography 50 lets one through for names with text of a wrong type
+)  # fmt: skip
 _CRITICAL = frozenset({"2.5.29.15", "2.5.29.19", extension.OID})
 _PATH_LENGTHS = (None, 0, None, None)
 
@@ -122,7 +126,7 @@ def _parse(name: str, der: bytes, trail: Trail) -> _Parsed:
         public = certificate.public_key()
         key = PublicKey(algorithm=algorithm_of(public), key=public)
         _ = (certificate.extensions, certificate.issuer, certificate.subject, certificate.not_valid_after_utc)
-    except (ValueError, UnsupportedAlgorithm, KeyRefused, x509.DuplicateExtension, x509.InvalidVersion) as error:
+    except _UNREADABLE as error:
         raise EvidenceRefused(f"the {name} certificate cannot be read: {error}", steps=tuple(trail.steps)) from error
     return _Parsed(certificate=certificate, key=key, identifier=key_id(key))
 

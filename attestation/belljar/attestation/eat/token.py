@@ -155,7 +155,7 @@ def _certified_key(der: bytes) -> PublicKey:
         raise EvidenceRefused("the evidence certificate is not one of version 3 with a positive serial number")
     try:
         public = x509.load_der_x509_certificate(der).public_key()
-    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise EvidenceRefused(f"the evidence certificate cannot be read: {error}") from error
     return PublicKey(algorithm=algorithm_of(public), key=public)
 

@@ -15,12 +15,12 @@ what the program gave, unseparated, so this format is never evidence for a chann
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -48,6 +48,7 @@ _HEADER = struct.Struct("<HHIHH16s20x")
 _AUTH_BYTES, _PEM_CHAIN, _ES256 = 32, 5, "es256"
 _SIG, _KEY, _QE, _QE_SIG, _AUTH = 436, 500, 564, 948, 1012
 _END = _AUTH + 2 + _AUTH_BYTES + 6
+_BEGIN_LINE, _END_LINE = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 _VALIDITY_S, _SKEW_S = 7 * 24 * 3600, 300
 
 
@@ -91,7 +92,7 @@ def quoter(root: RootOfTrust, enclave: Enclave, now: int) -> Quoter:
     chain = (
         evidence_certificate(layer, leaf.public, validity), root.certify(enclave.inputs, layer.public), *root.chain,
     )  # fmt: skip
-    pem = b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in chain)
+    pem = _pem(chain)
     auth = bytes(_AUTH_BYTES)
     report = _certifying(_point(key) + auth).pack()
     lengths = len(auth).to_bytes(2, "little") + auth + _PEM_CHAIN.to_bytes(2, "little") + len(pem).to_bytes(4, "little")
@@ -152,15 +153,25 @@ def _check_lengths(quote: bytes, trail: Trail) -> None:
 
 
 def _certificates(pem: bytes) -> tuple[bytes, ...]:
-    """Return the DER of a chain in PEM, in its one spelling."""
-    try:
-        found = x509.load_pem_x509_certificates(pem)
-        spelled = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in found)
-    except ValueError as error:
-        raise EvidenceRefused("the quote's chain is not PEM") from error
-    if spelled != pem:
+    """Return the DER of a chain in PEM, in its one spelling; what it holds is looked at later."""
+    found: list[bytes] = []
+    for part in pem.removesuffix(b"\n").split(b"\n" + _END_LINE):
+        try:
+            found.append(base64.b64decode(part.replace(_BEGIN_LINE, b"").replace(b"\n", b""), validate=True))
+        except ValueError as error:
+            raise EvidenceRefused("the quote's chain is not PEM") from error
+    chain = tuple(found[:-1])
+    if _pem(chain) != pem:
         raise EvidenceRefused("the quote's chain is not in the one spelling of PEM")
-    return tuple(certificate.public_bytes(Encoding.DER) for certificate in found)
+    return chain
+
+
+def _pem(chain: tuple[bytes, ...]) -> bytes:
+    """Return certificates in PEM: lines of 64 letters (RFC 7468)."""
+    lines: list[bytes] = []
+    for text in (base64.b64encode(der) for der in chain):
+        lines += [_BEGIN_LINE, *(text[start : start + 64] for start in range(0, len(text), 64)), _END_LINE]
+    return b"".join(line + b"\n" for line in lines)
 
 
 def _public(point: bytes) -> ec.EllipticCurvePublicKey:
