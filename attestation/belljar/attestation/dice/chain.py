@@ -128,6 +128,8 @@ def _parse(name: str, der: bytes, trail: Trail) -> _Parsed:
         _ = (certificate.extensions, certificate.issuer, certificate.subject, certificate.not_valid_after_utc)
     except _UNREADABLE as error:
         raise EvidenceRefused(f"the {name} certificate cannot be read: {error}", steps=tuple(trail.steps)) from error
+    whole = der.endswith(b"\x00" + certificate.signature)  # none of the BIT STRING unused
+    trail.check(f"end of the {name} certificate", "all bits" if whole else "unused bits", "all bits", passed=whole)
     return _Parsed(certificate=certificate, key=key, identifier=key_id(key))
 
 
