@@ -20,10 +20,12 @@ DOORS = {
         "belljar.fs.volumes",
     },
     "attestation": {
+        "belljar.attestation.attesting",
         "belljar.attestation.cose",
         "belljar.attestation.errors",
         "belljar.attestation.keys",
         "belljar.attestation.measurement",
+        "belljar.attestation.platforms",
         "belljar.attestation.verifier",
     },
     "libos": {

@@ -3,7 +3,8 @@
 `CborRefused`: bytes are not deterministic CBOR. `KeyRefused`: a key cannot be used; the person gives another one.
 `SignatureRefused`: what is signed must not be believed. `EvidenceRefused`: nothing an attester says may be believed.
 `PolicyRefused`: an appraisal policy has a hole or a mistake; its author fixes it. `AppraisalRefused`: the evidence is
-authentic, and the policy says no. Importing this costs nothing.
+authentic, and the policy says no. `PlatformRefused`, `RootCannot`, `SealRefused`: of roots of trust and what is sealed
+under them. Importing this costs nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,18 @@ class AttestationError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class PlatformRefused(AttestationError):
+    """A root of trust cannot be used: its files are damaged, others can read them, or its device does not answer."""
+
+
+class RootCannot(AttestationError):
+    """A kind of root of trust has no such ability; another kind has."""
+
+
+class SealRefused(AttestationError):
+    """What was sealed is not for this enclave, this platform or this version, or it was changed."""
 
 
 class CborRefused(AttestationError):

@@ -186,6 +186,21 @@ COMMANDS = (
         example="belljar volume create state.vol",
     ),
     Command(
+        name="platform",
+        usage="[OPTIONS] (init | show | root | rotate)",
+        help="make, show, hand out or renew this machine's root of trust, on which identity and sealed keys rest",
+        options=(
+            Option(name="platform", value="KIND", help="soft, tpm or tsm; by default what is there; init makes soft"),
+            Option(name="dir", value="FOLDER", help="where it is kept"),
+            Option(name="tpm", value="ADDRESS", help="/dev/tpmrm0 (the default), unix:/path or tcp:host:port"),
+            Option(name="algorithm", value="NAME", help="ed25519 (the default), es256, es384 or ml-dsa-65"),
+            Option(name="output", short="o", value="FILE", help="root: where to write the certificate"),
+            JSON,
+        ),
+        run="belljar.loader.commands.platform.command",
+        example="belljar platform init",
+    ),
+    Command(
         name="doctor",
         usage="[OPTIONS]",
         help="say what this machine offers, what it lacks, what that costs, and the remedy",
