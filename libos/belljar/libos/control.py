@@ -22,9 +22,10 @@ from errno import EMFILE
 from struct import pack, unpack
 
 # guest's side -> supervisor
-UNSHARED = b"unshared"  # namespaces exist; descriptors: /dev/fuse for the tree, the generated files, each volume
+UNSHARED = b"unshared"  # namespaces exist; descriptors: /dev/fuse for tree, generated files, volumes, evidence
 INIT = b"init"  # host pid of the enclave's init
 VOLUME = b"volume"  # number of an encrypted volume that is mounted: serve it now
+ATTESTATION = b"attestation"  # the files for evidence are mounted: serve them now
 MOUNTED = b"mounted"  # both FUSE file systems are mounted: serve them now
 SET_UP = b"set-up"  # everything is mounted and looked up: the file servers may spread over the CPUs
 LISTENER = b"listener"  # descriptor: tells of system calls that the filter hands over

@@ -9,6 +9,7 @@ import os
 
 from .callers import Commission, NotCommissioned, Present, shell_of
 from .errors import LibosError, NameTaken, ProgramNotStarted, SandboxUnavailable
+from .identity.presence import attests_here
 from .interfaces import read_text
 from .manner import Manner
 from .outcome import (
@@ -19,7 +20,17 @@ from .outcome import (
     Run,
 )
 from .plan.build import Host, Plan, plan_enclave
-from .spec import SPEC_KINDS, EnclaveSpec, GuestUser, HashedMount, HostMount, Limits, ScratchMount, VolumeMount
+from .spec import (
+    SPEC_KINDS,
+    EnclaveSpec,
+    GuestUser,
+    HashedMount,
+    HostMount,
+    Identity,
+    Limits,
+    ScratchMount,
+    VolumeMount,
+)
 from .supervisor.refusals import Refusal
 from .supervisor.terminal import terminals
 from .values import Value, of_plain
@@ -62,6 +73,7 @@ __all__ = [
     "HashedMount",
     "Host",
     "HostMount",
+    "Identity",
     "Keys",
     "LibosError",
     "Limits",
@@ -113,6 +125,7 @@ def plan_here(
             cpus_by_affinity=cpus_by_affinity,
             setup_cpu=cpus[os.getpid() % len(cpus)],
             mapped_ids=_mapped_ids(),
+            attests=attests_here(spec.identity.platform),
         ),
         warmup,
     )

@@ -101,6 +101,28 @@ class GuestUser(Value):
     home: str
 
 
+class Identity(Value):
+    """Who an enclave is beyond its measurement, and on what that rests.
+
+    Attributes:
+        platform: root of trust: "auto" for the strongest that is there, "soft", "tpm" or "tsm", or "none".
+        signer: the signer id, 32 bytes; empty where nobody signed.
+        product_id: the signer's number for the product.
+        security_version: of the product.
+        runtime_version: version of belljar.
+    """
+
+    platform: str
+    signer: bytes
+    product_id: int
+    security_version: int
+    runtime_version: str
+
+
+NOBODY = Identity(platform="none", signer=b"", product_id=0, security_version=0, runtime_version="")
+"""An enclave without attestation."""
+
+
 class EnclaveSpec(Value):
     """Everything an enclave is made from.
 
@@ -116,6 +138,7 @@ class EnclaveSpec(Value):
         host_network: share the host's network instead of having one of its own: insecure.
         enterable: whether other programs may be started in it from outside.
         stop_on_violation: end the enclave when a host file is not what was measured.
+        identity: what evidence says of it.
     """
 
     name: str
@@ -135,9 +158,11 @@ class EnclaveSpec(Value):
     host_network: bool
     enterable: bool
     stop_on_violation: bool
+    identity: Identity = NOBODY
 
 
 SPEC_KINDS: dict[str, type[Value]] = {
-    kind.__name__: kind for kind in (EnclaveSpec, GuestUser, HashedMount, HostMount, Limits, ScratchMount, VolumeMount)
+    kind.__name__: kind
+    for kind in (EnclaveSpec, GuestUser, HashedMount, HostMount, Identity, Limits, ScratchMount, VolumeMount)
 }
 """The classes a specification is made of, for `of_plain`."""

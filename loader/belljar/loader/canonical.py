@@ -60,11 +60,17 @@ class Decided:
 
 
 def canonical_members(decided: Decided) -> dict[str, Json]:
-    """Return what is measured."""
+    """Return what is measured.
+
+    `attestation` is there only if it is not `auto`: manifests from before it had a meaning are the same enclaves.
+    """
     manifest = decided.manifest
     rule = manifest.arguments
     calls = manifest.system_calls
+    platform = manifest.attestation.platform
+    attestation: dict[str, Json] = {} if platform == "auto" else {"attestation": {"platform": platform}}
     return {
+        **attestation,
         "argv": [*(manifest.argv or [])],
         "arguments": {"rule": rule} if isinstance(rule, str) else {"pattern": rule.pattern, "rule": "pattern"},
         "environment": {

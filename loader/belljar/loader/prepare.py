@@ -16,6 +16,7 @@ from belljar.libos.enclave import (
     GuestUser,
     HashedMount,
     HostMount,
+    Identity,
     Limits,
     ScratchMount,
     VolumeMount,
@@ -32,6 +33,7 @@ from .remembered import cache, programs
 from .remembered.record import Record, encode
 from .resolve import resolve
 from .target import is_shown
+from .version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,7 +90,7 @@ def prepare(target: Target, progress: Progress | None = None, *, fresh: bool = F
         key=target.key(),
         prepared_ns=started,
         inputs=tuple(_inputs(measured, target)),
-        spec=_spec(measured.decided, measured.measurement, measured.policy),
+        spec=spec_of(measured.decided, measured.measurement, measured.policy, ""),
         passed=tuple(measured.decided.manifest.environment.pass_),
         arguments=_arguments(measured.decided.manifest),
         canonical=_around_argv(measured.decided.manifest, measured.canonical),
@@ -115,7 +117,7 @@ def prepare_bundle(target: Target) -> Record:
         key=target.key(),
         prepared_ns=started,
         inputs=launch.inputs,
-        spec=_spec(launch.decided, launch.measurement, launch.policy),
+        spec=spec_of(launch.decided, launch.measurement, launch.policy, launch.signer),
         passed=tuple(launch.decided.manifest.environment.pass_),
         arguments=_arguments(launch.decided.manifest),
         canonical=_around_argv(launch.decided.manifest, launch.canonical),
@@ -135,8 +137,15 @@ def _save(folder: str, record: Record, folders: dict[str, Stamp]) -> None:
         pass
 
 
-def _spec(decided: Decided, measurement: bytes, policy: SyscallPolicy) -> EnclaveSpec:
-    """Return the enclave that was decided: manifests and bundles come to their spec here, from what is measured."""
+def spec_of(decided: Decided, measurement: bytes, policy: SyscallPolicy, signer: str) -> EnclaveSpec:
+    """Return the enclave that was decided: manifests and bundles come to their spec here, from what is measured.
+
+    Args:
+        decided: what is measured.
+        measurement: its digest.
+        policy: which system calls it may make.
+        signer: "sha256:…" of who signed the bundle; empty for nobody.
+    """
     manifest = decided.manifest
     limits = manifest.limits
     return EnclaveSpec(
@@ -178,6 +187,13 @@ def _spec(decided: Decided, measurement: bytes, policy: SyscallPolicy) -> Enclav
         host_network=manifest.network.insecure_host,
         enterable=manifest.insecure_exec,
         stop_on_violation=not manifest.integrity.insecure_continue,
+        identity=Identity(
+            platform=manifest.attestation.platform,
+            signer=bytes.fromhex(signer.removeprefix("sha256:")),
+            product_id=manifest.product_id,
+            security_version=manifest.security_version,
+            runtime_version=VERSION,
+        ),
     )
 
 

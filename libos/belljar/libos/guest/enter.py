@@ -126,7 +126,7 @@ def _outer(entry: Entry) -> None:
     # /dev/fuse may be open to root only: it must be opened before our host id changes, and after unshare, because the
     # kernel compares the opener's user namespace with the one that mounts.
     entry.doing = "open /dev/fuse"
-    devices = [os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC) for _ in range(2 + entry.volumes)]
+    devices = [os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC) for _ in range(2 + entry.volumes + entry.plan.attests)]
     entry.control.send(messages.UNSHARED, descriptors=devices)
     entry.doing = "wait for the id maps"
     captured = _expect(entry, messages.MAPPED)
@@ -140,7 +140,9 @@ def _outer(entry: Entry) -> None:
         opened = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
         entry.control.send(messages.INIT, b"%d" % pid, descriptors=opened)
         os._exit(0)
-    _init(entry, mounts.Materials(devices[0], devices[1], devices[2:], captured, owner=_owner(entry.plan)))
+    materials = mounts.Materials(devices[0], devices[1], devices[2:], captured, owner=_owner(entry.plan))
+    materials.attestation = devices[-1]
+    _init(entry, materials)
 
 
 def _expect(entry: Entry, kind: bytes) -> list[int]:
@@ -175,6 +177,8 @@ def _init(entry: Entry, materials: mounts.Materials) -> None:
         mounts.take(step, materials)
         if isinstance(step, steps.MountGenerated):  # if the supervisor has died meanwhile, this raises EPIPE
             entry.control.send(messages.MOUNTED)
+        if isinstance(step, steps.MountAttestation):
+            entry.control.send(messages.ATTESTATION)
         if isinstance(step, steps.MountVolume):
             entry.control.send(messages.VOLUME, b"%d" % step.number)
         if isinstance(step, steps.LeaveCpu):

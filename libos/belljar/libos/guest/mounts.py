@@ -26,6 +26,7 @@ _STRICT = _QUIET | kernel.MS_NOEXEC
 # The overlay copies the mode of the root when it is mounted, before anybody asked FUSE for it: so it is said here.
 _FUSE_OPTIONS = "fd={},rootmode=40555,user_id={},group_id={},allow_other,default_permissions"
 _VOLUME_OPTIONS = "fd={},rootmode=40000,user_id={},group_id={},allow_other,default_permissions,max_read=1048576"
+_ATTESTATION_OPTIONS = "fd={},rootmode=40000,user_id={},group_id={},allow_other,default_permissions"
 _FEWEST_INODES = 1024
 _BYTES_PER_INODE = 4096
 _DEVICE_LINKS = {
@@ -46,6 +47,9 @@ class Materials:
         volumes: /dev/fuse for each volume, in the order of the specification.
         captured: detached bind mounts of the host, in the order of the specification.
         owner: (uid, gid) inside that mounts belong to.
+
+    Attributes:
+        attestation: /dev/fuse for the files for evidence, or -1.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Materials:
         self.volumes = volumes
         self.captured = captured
         self.owner = owner
+        self.attestation = -1
         self.kept: dict[str, int] = {}
         self.cpus: set[int] = set()
 
@@ -157,6 +162,8 @@ def _mount_devices(step: steps.Step, _materials: Materials) -> None:
         os.symlink(target, f"{dev}/{name}")
     os.mkdir(f"{dev}/pts")
     kernel.mount("devpts", f"{dev}/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=620")
+    for name in step.folders:
+        os.mkdir(f"{dev}/{name}")
     os.mkdir(f"{dev}/shm")
     kernel.mount("tmpfs", f"{dev}/shm", "tmpfs", _STRICT, _scratch_options(0o1777, step.shm_bytes))
     kernel.mount("none", dev, None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | flags)
@@ -165,6 +172,19 @@ def _mount_devices(step: steps.Step, _materials: Materials) -> None:
 def _bind_generated(step: steps.Step, _materials: Materials) -> None:
     assert isinstance(step, steps.BindGenerated)
     kernel.mount(f"{GENERATED}/{step.source}", NEW_ROOT + step.path, None, kernel.MS_BIND)
+
+
+def _mount_attestation(_step: steps.Step, materials: Materials) -> None:
+    options = _ATTESTATION_OPTIONS.format(materials.attestation, *materials.owner)
+    kernel.mount("belljar", f"{NEW_ROOT}/dev/attestation", "fuse.attestation", _STRICT, options)
+    os.close(materials.attestation)  # as of the root
+
+
+def _show_attestation(_step: steps.Step, _materials: Materials) -> None:
+    """Bind both parts; the second covers the mount they come from, so that each is seen in its place only."""
+    place = f"{NEW_ROOT}/dev/attestation"
+    kernel.mount(f"{place}/report", f"{NEW_ROOT}/sys/kernel/config/tsm/report", None, kernel.MS_BIND)
+    kernel.mount(f"{place}/attestation", place, None, kernel.MS_BIND)
 
 
 def _mount_scratch(step: steps.Step, _materials: Materials) -> None:
@@ -254,6 +274,8 @@ _TAKE: dict[type[steps.Step], Callable[[steps.Step, Materials], None]] = {
     steps.MountProc: _mount_proc,
     steps.MountDevices: _mount_devices,
     steps.BindGenerated: _bind_generated,
+    steps.MountAttestation: _mount_attestation,
+    steps.ShowAttestation: _show_attestation,
     steps.MountScratch: _mount_scratch,
     steps.KeepHashed: _keep_hashed,
     steps.ShowHashed: _show_hashed,

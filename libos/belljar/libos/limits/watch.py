@@ -38,6 +38,12 @@ def memory_used(roots: list[int], scratch: tuple[str, ...] = ()) -> int:
     return sum(own for own, _ in pages) + max(kept, sum(shared for _, shared in pages))
 
 
+def birth(pid: int) -> str:
+    """Return when a process was started, which tells it from a later one with its pid (proc_pid_stat(5): 22)."""
+    fields = read_text(f"/proc/{pid}/stat").rpartition(") ")[2].split()
+    return fields[19] if len(fields) > 19 else ""
+
+
 def children(pid: int) -> list[int]:
     children: list[int] = []
     try:

@@ -41,6 +41,7 @@ class Host(Value):
         cpus_by_affinity: CPUs to run on where no cgroup can enforce the limit, or None.
         setup_cpu: the CPU that setup and file servers share.
         mapped_ids: (first, count) of the user and group ids that exist here: fewer in a container.
+        attests: whether there is a root of trust for this enclave.
     """
 
     privileged: bool
@@ -51,6 +52,7 @@ class Host(Value):
     cpus_by_affinity: int | None
     setup_cpu: int
     mapped_ids: tuple[int, int]
+    attests: bool = False
 
 
 class IdMap(Value):
@@ -90,6 +92,11 @@ class Plan(Value):
         lines += ["fork: pid 1 reaps and waits, pid 2 goes on:"]
         lines += [step.describe() for step in (*self.confine, self.execute)]
         return "\n".join(f"{number:3}  {line}" for number, line in enumerate(lines, 1))
+
+    @property
+    def attests(self) -> bool:
+        """Whether the guest has files to ask for evidence."""
+        return any(isinstance(step, steps.MountAttestation) for step in self.setup)
 
     def with_rest(self, confine: tuple[object, ...], execute: object) -> Plan:
         """Return the same building with another program: its confinement and execution, as `Value.plain` gave them."""
@@ -150,8 +157,10 @@ def _setup(spec: EnclaveSpec, host: Host, warmup: Warmup) -> list[steps.Step]:
         steps.CoverWithOverlay(),
         steps.MountProc(keep=KEPT_PROC, generated=GENERATED_PROC),
         steps.BindGenerated(source="sys", path="/sys"),
-        steps.MountDevices(devices=DEVICES, shm_bytes=SHM_BYTES),
+        steps.MountDevices(devices=DEVICES, shm_bytes=SHM_BYTES, folders=("attestation",) if host.attests else ()),
     ]
+    if host.attests:
+        plan += [steps.MountAttestation(), steps.ShowAttestation()]
     placed: list[tuple[str, steps.Step]] = [
         (m.path, steps.MountScratch(path=m.path, size_bytes=m.size_bytes, mode=m.mode, executable=m.executable))
         for m in spec.scratch
@@ -206,7 +215,7 @@ def _confine(spec: EnclaveSpec, host: Host) -> list[steps.Step]:
     plan += [
         steps.ChangeDirectory(path=spec.working_directory),
         steps.NoNewPrivileges(),
-        _landlock(spec),
+        _landlock(spec, attests=host.attests),
         # The first one lists what is allowed and what is denied by name; only one filter can have a listener.
         *(steps.LoadFilter(program=program, tells=not number) for number, program in enumerate(spec.filters)),
         steps.CloseDescriptors(),
@@ -225,8 +234,8 @@ def _resource_limits(spec: EnclaveSpec) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _landlock(spec: EnclaveSpec) -> steps.RestrictPaths:
-    writable = ["/dev", "/proc"]
+def _landlock(spec: EnclaveSpec, *, attests: bool) -> steps.RestrictPaths:
+    writable = ["/dev", "/proc"] + (["/sys"] if attests else [])  # there nothing but configfs-tsm can be written
     writable += [m.path for m in spec.scratch] + [m.path for m in spec.volumes]
     writable += [m.path for m in spec.host if m.writable]
     return steps.RestrictPaths(writable=tuple(writable))

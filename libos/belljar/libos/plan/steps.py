@@ -91,16 +91,32 @@ class MountDevices(Step):
     Attributes:
         devices: names of the host's character devices to bind.
         shm_bytes: size of /dev/shm.
+        folders: empty folders in it, for later mounts.
     """
 
     devices: tuple[str, ...]
     shm_bytes: int
+    folders: tuple[str, ...] = ()
 
     def describe(self) -> str:
         return (
             f"mount tmpfs at /dev (read-only) with {' '.join(self.devices)}, devpts, "
             f"and tmpfs at /dev/shm ({self.shm_bytes} bytes, noexec)"
         )
+
+
+class MountAttestation(Step):
+    """Mount the FUSE connection that serves evidence, where its first part belongs."""
+
+    def describe(self) -> str:
+        return "mount the files for evidence (fuse, nosuid, nodev, noexec)"
+
+
+class ShowAttestation(Step):
+    """Show the parts of the files for evidence where programs look for them."""
+
+    def describe(self) -> str:
+        return "show them at /dev/attestation and /sys/kernel/config/tsm/report"
 
 
 class BindGenerated(Step):

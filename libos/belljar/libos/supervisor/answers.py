@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from belljar.libos.identity.attestor import Attestor
     from belljar.libos.limits.cgroups import Cgroups
     from belljar.libos.outcome import Outcome
     from belljar.libos.runs.desk import Fields
@@ -59,6 +60,7 @@ class Answers:
 
     Attributes:
         watch: who can be asked to end it; set it before anybody asks.
+        attestor: who makes evidence; likewise.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Answers:
         self._started = time.time()
         self._spec_file = -1
         self.watch: Asked | None = None
+        self.attestor: Attestor | None = None
         self._table: dict[str, Callable[[Fields, list[int]], tuple[Fields, list[int]] | None]] = {
             "status": lambda _fields, _descriptors: (self.status(), []),
             "stats": lambda _fields, _descriptors: (self.stats(), []),
@@ -88,6 +91,7 @@ class Answers:
             "stop": self._stop,
             "signal": self._signal,
             "enter": self._enter,
+            "evidence": self._evidence,
         }
 
     def answer(self, what: str, fields: Fields, descriptors: list[int]) -> tuple[Fields, list[int]] | None:
@@ -176,6 +180,32 @@ class Answers:
             self._guest.let_in(caller)
         entrance: Fields = {"init": self._guest.init, "cgroups": self._cgroups.directories}
         return entrance, [self._spec_file, *self._guest.namespaces]
+
+    def _evidence(self, fields: Fields, _descriptors: list[int]) -> tuple[Fields, list[int]]:
+        """Make evidence for whoever may ask on this machine: for the purpose `local` only, and bound to nothing.
+
+        Who sits here is not the program, and must not be able to speak for it or for its channels.
+        """
+        from base64 import b64encode
+
+        from belljar.libos.identity.attestor import LOCAL, NotAttested
+
+        nonce, purpose = fields.get("nonce"), fields.get("purpose")
+        if purpose != LOCAL:
+            raise Refused(f"purpose: got {str(purpose)[:40]!r}, expected {LOCAL!r}: the program alone asks for others")
+        try:
+            challenge = bytes.fromhex(nonce) if isinstance(nonce, str) else b""
+        except ValueError:
+            challenge = b""
+        if not 8 <= len(challenge) <= 64:
+            raise Refused("nonce: expected 8 to 64 bytes in hexadecimal")
+        if self.attestor is None:
+            raise Refused("it makes no evidence")
+        try:
+            token = self.attestor.token(LOCAL, challenge, b"")
+        except NotAttested as error:
+            raise Refused(f"no evidence: {error}") from error
+        return {"media_type": self.attestor.media_type(), "evidence": b64encode(token).decode()}, []
 
     def close(self) -> None:
         """Release what was handed out."""

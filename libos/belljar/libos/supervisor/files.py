@@ -29,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from belljar.fs.pseudo import PseudoFolder
     from belljar.fs.serving import Operations, Warmup
     from belljar.libos.spec import EnclaveSpec, HashedMount
 
@@ -45,6 +46,7 @@ class GuestFiles:
         warmup: what the last run used.
         on_violation: told of a host file that is not what was measured.
         on_failure: told when a server fails; no request is answered after that.
+        evidence: the guest's files for evidence, if it has any.
 
     Raises:
         SandboxUnavailable: a source cannot be opened, an index is not the measured one, or mounts are in conflict.
@@ -58,8 +60,11 @@ class GuestFiles:
         *,
         on_violation: Callable[[FsError], None],
         on_failure: Callable[[BaseException], None],
+        evidence: PseudoFolder | None = None,
     ) -> None:
         self._spec = spec
+        self._evidence = evidence
+        self._evidence_device = -1
         self._others = [
             *RESERVED_DIRECTORIES,
             *(m.path for m in spec.scratch),
@@ -102,6 +107,26 @@ class GuestFiles:
         self._root = self._session(root, tree_operations(self._tree, self._usage))
         self._start(self._root, cpu)
         self._start(self._session(generated, generated_operations({**self._generated, "empty/.keep": bytes})), cpu)
+
+    def take_attestation(self, device: int) -> None:
+        """Own the /dev/fuse of the files for evidence."""
+        self._evidence_device = device
+
+    def serve_attestation(self) -> None:
+        """Start answering for the files for evidence, which are mounted now; one thread, when somebody asks."""
+        from belljar.fs.pseudo import FEATURES, MAX_READ, pseudo_operations
+
+        assert self._evidence is not None
+        operations = pseudo_operations(self._evidence, owner=(self._spec.user.uid, self._spec.user.gid))
+        session = Session(
+            self._evidence_device,
+            operations,
+            on_violation=self._on_violation,
+            on_failure=self._on_failure,
+            max_read=MAX_READ,
+            writable=FEATURES,
+        )
+        self._start(session, None)
 
     def spread(self) -> None:
         """Use every CPU: one thread verifies while another answers, since hashing releases the interpreter's lock."""
@@ -160,6 +185,9 @@ class GuestFiles:
         for device in self._devices:
             os.close(device)
         self._devices = []
+        if self._evidence_device >= 0:
+            os.close(self._evidence_device)
+            self._evidence_device = -1
         for source in self._sources:
             source.close()
         self._sources = []

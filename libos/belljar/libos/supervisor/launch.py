@@ -13,7 +13,7 @@ from belljar.libos import control as messages
 from belljar.libos.control import Control, control_pair
 from belljar.libos.errors import ProgramNotStarted, SandboxUnavailable
 from belljar.libos.interfaces import read_text, write_text
-from belljar.libos.limits.watch import children
+from belljar.libos.limits.watch import birth, children
 from belljar.libos.plan.steps import ShareCpu
 
 TYPE_CHECKING = False
@@ -75,11 +75,11 @@ class Guest:
 
     def let_in(self, caller: int) -> None:
         """Note a process that starts a program in the enclave from outside."""
-        self._callers[caller] = _birth(caller)
+        self._callers[caller] = birth(caller)
 
     def roots(self) -> list[int]:
         """Return the processes that everything in the enclave is below: init, and programs that joined."""
-        self._callers = {pid: birth for pid, birth in self._callers.items() if birth and _birth(pid) == birth}
+        self._callers = {pid: born for pid, born in self._callers.items() if born and birth(pid) == born}
         doors = [door for caller in self._callers for door in children(caller)]
         joined = [program for door in doors for program in children(door)]
         return [self.init, *joined] if self.init else joined
@@ -129,6 +129,8 @@ def start(
         raise SandboxUnavailable(f"cannot move the enclave into its cgroup: {error.strerror}") from error
     _send(guest, messages.GO)
     root, generated, *others = _expect(guest, messages.UNSHARED)[1]
+    if plan.attests:
+        files.take_attestation(others.pop())
     if volumes is not None:
         volumes.take(others)
     try:
@@ -183,12 +185,6 @@ def _know_init(guest: Guest) -> Message | None:
             raise failure(*(early or message)[:2])
         if early is None or message[0] == messages.FAILED:
             early = message
-
-
-def _birth(pid: int) -> str:
-    """Return when a process was started, which tells it from a later one with its pid (proc_pid_stat(5): 22)."""
-    fields = read_text(f"/proc/{pid}/stat").rpartition(") ")[2].split()
-    return fields[19] if len(fields) > 19 else ""
 
 
 def setup_cpu(plan: Plan) -> int:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from belljar.fs.serving import Warmup
+    from belljar.fs.pseudo import PseudoFolder
     from belljar.libos.callers import Caller, Commission
+    from belljar.libos.identity.attestor import Attestor
     from belljar.libos.limits.cgroups import Cgroups
     from belljar.libos.limits.warden import Warden
     from belljar.libos.plan.build import Plan
@@ -73,6 +75,7 @@ class Lifetime:
     def _supervise(self, guest: Guest, warden: Warden) -> Run:
         # Imported while the guest's side imports its own: the two run on two CPUs.
         from belljar.libos.limits.watch import memory_used, processes
+        from belljar.libos.identity.attestor import Attestor
         from belljar.libos.synthetic.proc import Machine
 
         from .events import Events
@@ -85,36 +88,40 @@ class Lifetime:
             tasks=lambda: (1, len(processes(guest.roots()))),
         )
         events = Events()
+        attestor = Attestor()
         try:
             files = GuestFiles(
                 self._spec,
-                machine.files(),
+                {**machine.files(), **(_PLACES_OF_EVIDENCE if self._plan.attests else {})},
                 self._warmup,
                 on_violation=events.on_violation,
                 on_failure=events.on_failure,
+                evidence=_evidence(attestor) if self._plan.attests else None,
             )
             try:
-                return self._with_volumes(guest, files, events, warden)
+                return self._with_volumes(guest, _Standing(files, None, events, attestor), warden)
             finally:
                 guest.end()  # before its files go: nobody must see them fail
                 files.close()
         finally:
+            attestor.close()
             events.close()
 
-    def _with_volumes(self, guest: Guest, files: GuestFiles, events: Events, warden: Warden) -> Run:
+    def _with_volumes(self, guest: Guest, standing: _Standing, warden: Warden) -> Run:
         """Open the volumes, build the enclave, run it; in the end see to it that the volumes have everything."""
+        files, events = standing.files, standing.events
         if not self._spec.volumes:
             start(guest, self._spec, self._plan, self._cgroups, files, None)
             if self._caller.fileno() >= 0:
                 self._await_caller(guest, files)
-            return self._in_directory(guest, _Standing(files, None, events), warden)
+            return self._in_directory(guest, standing, warden)
         from .volumes import GuestVolumes
 
         volumes = GuestVolumes(self._spec, self._keys, on_violation=events.on_violation, on_failure=events.on_failure)
         problems: list[str] = []
         try:
             start(guest, self._spec, self._plan, self._cgroups, files, volumes)
-            run = self._in_directory(guest, _Standing(files, volumes, events), warden)
+            run = self._in_directory(guest, _Standing(files, volumes, events, standing.attestor), warden)
         finally:
             guest.end()
             problems = volumes.close()
@@ -123,6 +130,9 @@ class Lifetime:
     def _await_caller(self, guest: Guest, files: GuestFiles) -> None:
         """Wait with a finished enclave until the caller comes."""
         name, fields, _ = guest.control.receive()
+        if name == messages.ATTESTATION:
+            files.serve_attestation()
+            name, fields, _ = guest.control.receive()
         if name != messages.SET_UP:
             raise failure(name, fields)
         files.spread()
@@ -193,6 +203,9 @@ class Lifetime:
         answers = Answers(
             directory.name, wanted.spec, guest=guest, files=files, cgroups=self._cgroups, refusals=refusals
         )
+        volumes = standing.volumes
+        standing.attestor.begin(wanted.spec, volumes.roots if volumes else None, guest.roots)
+        answers.attestor = standing.attestor
         desk = Desk(directory.listener, answers.answer)
         last = None
         try:
@@ -233,10 +246,23 @@ class Lifetime:
 class _Standing:
     """What stands when the program starts."""
 
-    def __init__(self, files: GuestFiles, volumes: GuestVolumes | None, events: Events) -> None:
+    def __init__(
+        self, files: GuestFiles, volumes: GuestVolumes | None, events: Events, attestor: Attestor
+    ) -> None:
         self.files = files
         self.volumes = volumes
         self.events = events
+        self.attestor = attestor
+
+
+_PLACES_OF_EVIDENCE = {"sys/kernel/config/tsm/report/.keep": bytes}
+
+
+def _evidence(attestor: Attestor) -> PseudoFolder:
+    """Return the guest's files for evidence."""
+    from belljar.libos.identity.guest_files import evidence_tree
+
+    return evidence_tree(attestor)
 
 
 def _with_problems(run: Run, problems: list[str]) -> Run:

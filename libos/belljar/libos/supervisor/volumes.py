@@ -62,8 +62,9 @@ class _RunAnchor:
 class _Served:
     """One volume, open."""
 
-    def __init__(self, mount: VolumeMount, container: FileContainer, volume: Volume) -> None:
+    def __init__(self, mount: VolumeMount, container: FileContainer, volume_id: bytes, volume: Volume) -> None:
         self.mount = mount
+        self.volume_id = volume_id
         self.container = container
         self.volume = volume
         self.device = -1
@@ -151,7 +152,12 @@ class GuestVolumes:
         volume = open_volume(
             container, volume_id=volume_id, key=key, anchor=anchor, writable=True, quota_bytes=mount.size_bytes
         )
-        return _Served(mount, container, volume)
+        return _Served(mount, container, volume_id, volume)
+
+    def roots(self) -> list[tuple[str, bytes, int, bytes]]:
+        """Return (guest path, id, generation, digest) of the last durable state of each volume that outlives the run."""
+        kept = [served for served in self._served if served.mount.key != _EPHEMERAL]
+        return [(s.mount.path, s.volume_id, s.volume.anchored.generation, s.volume.anchored.digest) for s in kept]
 
     def take(self, devices: list[int]) -> None:
         """Own the /dev/fuse of every volume, in the order of the specification."""

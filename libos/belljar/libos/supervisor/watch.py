@@ -139,6 +139,8 @@ class Watch:
     def _on_message(self, name: bytes, fields: list[bytes], descriptors: list[int]) -> None:
         if name == messages.SET_UP and self._files:
             self._files.spread()
+        elif name == messages.ATTESTATION and self._files:
+            self._files.serve_attestation()
         elif name == messages.VOLUME and self._volumes:
             self._volumes.serve(int(fields[0]), init=self._guest.init)
         elif name == messages.STARTED:

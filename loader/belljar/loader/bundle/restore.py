@@ -100,6 +100,7 @@ def _manifest(members: dict[str, Any], host: Mapping[str, str]) -> dict[str, Any
         "system_calls": {"insecure_allow": calls["allow"], "deny": calls["deny"]},
         "network": {"insecure_host": members["network"] == "host"},
         "insecure_exec": members["exec"] == "any",
+        "attestation": members.get("attestation", {}),
         "integrity": {"insecure_continue": members["integrity"] == "continue"},
     }
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     AnySection = TypeVar("AnySection", bound=BaseModel)
 
 _ADDED_UP = frozenset({"programs", "pass_", "insecure_allow", "deny"})
-_SECTIONS = frozenset({"environment", "user", "limits", "system_calls", "network", "integrity"})
+_SECTIONS = frozenset({"environment", "user", "limits", "system_calls", "network", "integrity", "attestation"})
 
 
 def merge(base: Manifest, later: Manifest) -> Manifest:

@@ -220,9 +220,10 @@ class EncryptedMount(Section):
         description="Container on the host, as belljar volume create made it; for an ephemeral one the folder that "
         "gives it room. Relative to the manifest."
     )
-    key: Literal["passphrase", "file", "ephemeral"] = Field(
-        description="What opens it: a passphrase; the key file SOURCE.key; or a key that is drawn for the run and ends "
-        "with it, and the content too."
+    key: Literal["passphrase", "file", "ephemeral", "sealed:signer", "sealed:measurement"] = Field(
+        description="What opens it: a passphrase; the key file SOURCE.key; a key that is drawn for the run and ends with "
+        "it, and the content too; or a key sealed to the signer (this and later versions of the product) or to the "
+        "measurement (this very enclave)."
     )
     size: Size | None = Field(default=None, description="Limit of what it may hold.")
     insecure_executable: bool = Field(default=False, description="Whether programs written here may be run.")
@@ -260,6 +261,16 @@ class Integrity(Section):
     """What happens when a host file is not what was measured; the program gets EIO in any case."""
 
     insecure_continue: bool = Field(default=False, description="Report it, but let the enclave go on.")
+
+
+class Attestation(Section):
+    """On what the identity of the enclave rests, and whether it has files to ask for evidence."""
+
+    platform: Literal["auto", "soft", "tpm", "tsm", "none"] = Field(
+        default="auto",
+        description="Root of trust: auto for the strongest that is there; soft, tpm or tsm for that one, and a soft one "
+        "is made on first use; none for no evidence and no files.",
+    )
 
 
 class ArgumentPattern(Section):
@@ -309,6 +320,7 @@ class Manifest(Section):
     system_calls: SystemCalls = SystemCalls()
     network: Network = Network()
     integrity: Integrity = Integrity()
+    attestation: Attestation = Attestation()
     insecure_exec: bool = Field(
         default=False, description="Whoever runs the enclave may start other programs in it: belljar exec."
     )
