@@ -104,10 +104,15 @@ def _check_mounts(parsed: ParsedManifest) -> None:
             place = parsed.place_of_mount(mount.path, "path")
             raise ManifestError([Problem(place, f"two mounts at {mount.path}")])
         seen.add(mount.path)
-        if isinstance(mount, FROM_HOST) and not os.path.exists(mount.source):
+        if isinstance(mount, FROM_HOST) and not (_is_made_later(mount) or os.path.exists(mount.source)):
             place = parsed.place_of_mount(mount.path, "source")
             hint = f"belljar volume create {mount.source}" if isinstance(mount, EncryptedMount) else None
             raise ManifestError([Problem(place, f"{mount.source}: no such file or directory")], hint=hint)
+
+
+def _is_made_later(mount: HostMount | EncryptedMount) -> bool:
+    """Say whether a mount may be missing: a volume sealed for an enclave can only be made when that can be measured."""
+    return isinstance(mount, EncryptedMount) and mount.key.startswith("sealed:")
 
 
 def _program_trees(parsed: ParsedManifest, needs: Needs, taken: set[str]) -> list[TreeSource]:

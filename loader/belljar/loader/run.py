@@ -102,7 +102,7 @@ def run_recorded(spec: EnclaveSpec, history: History, manner: Manner, caller: Ca
         NotCommissioned: the caller does not want it.
     """
     try:
-        return run_enclave(spec, history.load(), manner, caller, _credential_of)
+        return run_enclave(spec, history.load(), manner, caller, lambda mount: _credential_of(spec, mount))
     except ProgramNotStarted as error:
         kind = ProgramNotFound if error.code in (_ENOENT, _ENOTDIR) else ProgramNotExecutable
         raise kind(f"{spec.executable}: cannot be executed in the enclave: {error}", hint=_hint(spec)) from error
@@ -110,10 +110,10 @@ def run_recorded(spec: EnclaveSpec, history: History, manner: Manner, caller: Ca
         raise LoaderError(str(error), hint=error.hint) from error
 
 
-def _credential_of(mount: VolumeMount) -> Credential:
+def _credential_of(spec: EnclaveSpec, mount: VolumeMount) -> Credential:
     from .credentials import credential_of
 
-    return credential_of(mount)
+    return credential_of(spec, mount)
 
 
 def keep(run: Run, record: Record, history: History) -> None:

@@ -44,6 +44,11 @@ _NAMESPACES = {
 _JOINED = ("user", "mnt", "pid_for_children", "net", "ipc", "uts", "cgroup")  # in the order join.py enters them
 _OOM_SCORE = "/proc/self/oom_score_adj"
 _SIGKILL = 9
+_TOLD: dict[type[steps.Step], bytes] = {
+    steps.MountGenerated: messages.MOUNTED,
+    steps.MountAttestation: messages.ATTESTATION,
+    steps.LeaveCpu: messages.SET_UP,
+}
 _RESET_SIGNALS = (2, 13, 25)  # SIGINT, SIGPIPE, SIGXFSZ: the ones the interpreter changed when it started
 _ENDED = 125
 
@@ -175,14 +180,7 @@ def _init(entry: Entry, materials: mounts.Materials) -> None:
     for step in entry.plan.setup:
         entry.doing = step.describe()
         mounts.take(step, materials)
-        if isinstance(step, steps.MountGenerated):  # if the supervisor has died meanwhile, this raises EPIPE
-            entry.control.send(messages.MOUNTED)
-        if isinstance(step, steps.MountAttestation):
-            entry.control.send(messages.ATTESTATION)
-        if isinstance(step, steps.MountVolume):
-            entry.control.send(messages.VOLUME, b"%d" % step.number)
-        if isinstance(step, steps.LeaveCpu):
-            entry.control.send(messages.SET_UP)
+        _tell(entry.control, step)
     entry.doing = "wait for the caller"
     _take_commission(entry, _expect(entry, messages.START))
     entry.doing = "fork the program"
@@ -193,6 +191,14 @@ def _init(entry: Entry, materials: mounts.Materials) -> None:
     entry.control.send(messages.STARTED, descriptors=[os.pidfd_open(program)])
     _give_up(entry)
     _reap(entry.control, program)
+
+
+def _tell(control: Control, step: steps.Step) -> None:
+    """Tell the supervisor of a step that it waits for; if it has died meanwhile, this raises EPIPE."""
+    if isinstance(step, steps.MountVolume):
+        control.send(messages.VOLUME, b"%d" % step.number)
+    elif type(step) in _TOLD:
+        control.send(_TOLD[type(step)])
 
 
 def _take_commission(entry: Entry, descriptors: list[int]) -> None:

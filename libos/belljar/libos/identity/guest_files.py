@@ -1,7 +1,7 @@
 """The guest's files for evidence: Gramine's /dev/attestation, and configfs-tsm's /sys/kernel/config/tsm/report. Warm.
 
-In comes an `Attestor`; out comes a tree of pseudo files. What a process wrote to `user_report_data` and `target_info` is
-its own, as in Gramine, where these belong to a process; entries of configfs-tsm belong to all, as in the kernel, and
+In comes an `Attestor`; out comes a tree of pseudo files. What a process wrote to `user_report_data` and `target_info`
+is its own, as in Gramine, where these belong to a process; entries of configfs-tsm belong to all, as in the kernel, and
 `generation` tells who was raced. Semantics: libos/src/fs/dev/attestation.c of Gramine (buffers are padded with zeros or
 cut, a key has 16 bytes or EACCES); Documentation/ABI/testing/configfs-tsm-report of Linux.
 """
@@ -86,7 +86,9 @@ class _Gramine:
 
     def _of_process(self, pid: int) -> tuple[bytes, bytes]:
         written = self._written.get(process_of(pid, self._attestor.roots()), {})
-        return written.get("user_report_data", bytes(REPORT_DATA_BYTES)), written.get("target_info", bytes(TARGET_BYTES))
+        return written.get("user_report_data", bytes(REPORT_DATA_BYTES)), written.get(
+            "target_info", bytes(TARGET_BYTES)
+        )
 
     def _report_data(self, pid: int) -> bytes:
         return self._of_process(pid)[0]

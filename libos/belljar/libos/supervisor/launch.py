@@ -12,7 +12,7 @@ import os
 from belljar.libos import control as messages
 from belljar.libos.control import Control, control_pair
 from belljar.libos.errors import ProgramNotStarted, SandboxUnavailable
-from belljar.libos.interfaces import read_text, write_text
+from belljar.libos.interfaces import write_text
 from belljar.libos.limits.watch import birth, children
 from belljar.libos.plan.steps import ShareCpu
 

@@ -23,8 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from belljar.fs.serving import Warmup
     from belljar.fs.pseudo import PseudoFolder
+    from belljar.fs.serving import Warmup
     from belljar.libos.callers import Caller, Commission
     from belljar.libos.identity.attestor import Attestor
     from belljar.libos.limits.cgroups import Cgroups
@@ -74,8 +74,8 @@ class Lifetime:
 
     def _supervise(self, guest: Guest, warden: Warden) -> Run:
         # Imported while the guest's side imports its own: the two run on two CPUs.
-        from belljar.libos.limits.watch import memory_used, processes
         from belljar.libos.identity.attestor import Attestor
+        from belljar.libos.limits.watch import memory_used, processes
         from belljar.libos.synthetic.proc import Machine
 
         from .events import Events
@@ -246,9 +246,7 @@ class Lifetime:
 class _Standing:
     """What stands when the program starts."""
 
-    def __init__(
-        self, files: GuestFiles, volumes: GuestVolumes | None, events: Events, attestor: Attestor
-    ) -> None:
+    def __init__(self, files: GuestFiles, volumes: GuestVolumes | None, events: Events, attestor: Attestor) -> None:
         self.files = files
         self.volumes = volumes
         self.events = events

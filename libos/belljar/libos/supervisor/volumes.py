@@ -155,7 +155,7 @@ class GuestVolumes:
         return _Served(mount, container, volume_id, volume)
 
     def roots(self) -> list[tuple[str, bytes, int, bytes]]:
-        """Return (guest path, id, generation, digest) of the last durable state of each volume that outlives the run."""
+        """Return (path, id, generation, digest) of the last durable state of each volume that outlives the run."""
         kept = [served for served in self._served if served.mount.key != _EPHEMERAL]
         return [(s.mount.path, s.volume_id, s.volume.anchored.generation, s.volume.anchored.digest) for s in kept]
 

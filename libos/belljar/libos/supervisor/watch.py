@@ -40,6 +40,7 @@ else:  # the module behind signal, without enum and what that imports (2 ms)
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _SIGSYS = 31
+_OF_SETUP = (messages.VOLUME, messages.ATTESTATION, messages.SET_UP)
 
 
 class Around(Value):
@@ -136,13 +137,17 @@ class Watch:
         elif self._terminal:
             self._terminal.ready(descriptor)
 
-    def _on_message(self, name: bytes, fields: list[bytes], descriptors: list[int]) -> None:
-        if name == messages.SET_UP and self._files:
-            self._files.spread()
+    def _on_setup(self, name: bytes, fields: list[bytes]) -> None:
+        if name == messages.VOLUME and self._volumes:
+            self._volumes.serve(int(fields[0]), init=self._guest.init)
         elif name == messages.ATTESTATION and self._files:
             self._files.serve_attestation()
-        elif name == messages.VOLUME and self._volumes:
-            self._volumes.serve(int(fields[0]), init=self._guest.init)
+        elif name == messages.SET_UP and self._files:
+            self._files.spread()
+
+    def _on_message(self, name: bytes, fields: list[bytes], descriptors: list[int]) -> None:
+        if name in _OF_SETUP:
+            self._on_setup(name, fields)
         elif name == messages.STARTED:
             self._guest.program = descriptors[0]
             self._spare_init()

@@ -221,8 +221,8 @@ class EncryptedMount(Section):
         "gives it room. Relative to the manifest."
     )
     key: Literal["passphrase", "file", "ephemeral", "sealed:signer", "sealed:measurement"] = Field(
-        description="What opens it: a passphrase; the key file SOURCE.key; a key that is drawn for the run and ends with "
-        "it, and the content too; or a key sealed to the signer (this and later versions of the product) or to the "
+        description="What opens it: a passphrase; the key file SOURCE.key; a key that is drawn for the run and ends "
+        "with it, and the content too; or a key sealed to the signer (this and later versions of the product) or to the "
         "measurement (this very enclave)."
     )
     size: Size | None = Field(default=None, description="Limit of what it may hold.")
@@ -268,8 +268,8 @@ class Attestation(Section):
 
     platform: Literal["auto", "soft", "tpm", "tsm", "none"] = Field(
         default="auto",
-        description="Root of trust: auto for the strongest that is there; soft, tpm or tsm for that one, and a soft one "
-        "is made on first use; none for no evidence and no files.",
+        description="Root of trust: auto for the strongest that is there; soft, tpm or tsm for that one, and a soft "
+        "one is made on first use; none for no evidence and no files.",
     )
 
 

@@ -18,12 +18,15 @@ _MAKING = (
     *_PASSPHRASES,
     Option(name="key-file", value="FILE", help="a key file, 32 random bytes or more"),
     Option(name="recipient", value="KEY.pub.pem", help="the public key of an owner; needs no secret"),
+    Option(name="sealed", value="POLICY", help="a key sealed to the signer or measurement of --for"),
 )
+_FOR = Option(name="for", value="BUNDLE", help="the enclave that a sealed slot is for; a manifest will do, too")
 _NEW = (
     Option(name="new-passphrase-file", value="FILE", help="a file whose first line is the new passphrase"),
     Option(name="new-passphrase-fd", value="DESCRIPTOR", help="an open descriptor to read the new passphrase from"),
     Option(name="new-key-file", value="FILE", help="the new key file, 32 random bytes or more"),
     Option(name="new-recipient", value="KEY.pub.pem", help="the public key of an owner; needs no secret"),
+    Option(name="new-sealed", value="POLICY", help="a key sealed to the signer or measurement of --for"),
 )
 _LABEL = Option(name="label", value="TEXT", help="what to call the key slot; whoever sees the container sees it")
 _ANCHORS = Option(
@@ -37,7 +40,7 @@ COMMANDS = (
         name="volume create",
         usage="[OPTIONS] VOLUME",
         help="make an empty volume",
-        options=(*_MAKING, _LABEL, _OWNER, _ANCHORS, JSON),
+        options=(*_MAKING, _FOR, _LABEL, _OWNER, _ANCHORS, JSON),
         run=f"{_ROOM}.create",
         example="belljar volume create state.vol",
     ),
@@ -158,6 +161,7 @@ COMMANDS = (
             Option(name="add", help="add a slot for what the --new- options say"),
             Option(name="remove", value="NUMBER", help="remove a slot"),
             *_NEW,
+            _FOR,
             _LABEL,
             JSON,
         ),
@@ -168,7 +172,7 @@ COMMANDS = (
         name="volume rekey",
         usage="[OPTIONS] VOLUME",
         help="replace the key slot that opens with a new one; the data stay as they are",
-        options=(*_OPENING, *_NEW, JSON),
+        options=(*_OPENING, *_NEW, _FOR, JSON),
         run=f"{_ROOM}.keys.rekey",
         example="belljar volume rekey state.vol",
     ),

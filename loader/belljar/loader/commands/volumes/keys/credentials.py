@@ -57,13 +57,27 @@ def enrolment(parsed: Parsed, prefix: str = "") -> Enrolment:
         parsed: the options.
         prefix: of their names: `new-` where others say what opens.
     """
-    names = ("passphrase-file", "passphrase-fd", "key-file", "recipient")
+    names = ("passphrase-file", "passphrase-fd", "key-file", "recipient", "sealed")
     chosen = _chosen(parsed, tuple(prefix + name for name in names))
+    if chosen is not None and chosen.endswith("sealed"):
+        return _sealed(parsed, parsed.options[chosen])
+    if parsed.has("for"):
+        raise UsageError("--for says whom a slot is sealed for", hint=f"--{prefix}sealed signer, or measurement")
     if chosen is not None and chosen.endswith("key-file"):
         return KeyFile(content=_read(parsed.options[chosen], MAX_FILE_BYTES + 1))
     if chosen is not None and chosen.endswith("recipient"):
         return Recipient(key=load_owner_public(_read(parsed.options[chosen], _MAX_PEM_BYTES)))
     return Passphrase(secret=_passphrase(parsed, prefix, "new passphrase", confirm=True))
+
+
+def _sealed(parsed: Parsed, policy: str) -> Enrolment:
+    from belljar.loader.sealing import POLICIES, sealed_for
+
+    if policy not in POLICIES:
+        raise UsageError(f"--sealed {policy}: expected {' or '.join(POLICIES)}")
+    if not parsed.has("for"):
+        raise UsageError("--sealed, but not for whom", hint="--for app.bell")
+    return sealed_for(parsed.options["for"], policy)
 
 
 def _chosen(parsed: Parsed, names: tuple[str, ...]) -> str | None:
