@@ -90,7 +90,7 @@ def prepare(target: Target, progress: Progress | None = None, *, fresh: bool = F
         key=target.key(),
         prepared_ns=started,
         inputs=tuple(_inputs(measured, target)),
-        spec=spec_of(measured.decided, measured.measurement, measured.policy, ""),
+        spec=_spec(measured.decided, measured.measurement, measured.policy, ""),
         passed=tuple(measured.decided.manifest.environment.pass_),
         arguments=_arguments(measured.decided.manifest),
         canonical=_around_argv(measured.decided.manifest, measured.canonical),
@@ -117,7 +117,7 @@ def prepare_bundle(target: Target) -> Record:
         key=target.key(),
         prepared_ns=started,
         inputs=launch.inputs,
-        spec=spec_of(launch.decided, launch.measurement, launch.policy, launch.signer),
+        spec=_spec(launch.decided, launch.measurement, launch.policy, launch.signer),
         passed=tuple(launch.decided.manifest.environment.pass_),
         arguments=_arguments(launch.decided.manifest),
         canonical=_around_argv(launch.decided.manifest, launch.canonical),
@@ -137,15 +137,8 @@ def _save(folder: str, record: Record, folders: dict[str, Stamp]) -> None:
         pass
 
 
-def spec_of(decided: Decided, measurement: bytes, policy: SyscallPolicy, signer: str) -> EnclaveSpec:
-    """Return the enclave that was decided: manifests and bundles come to their spec here, from what is measured.
-
-    Args:
-        decided: what is measured.
-        measurement: its digest.
-        policy: which system calls it may make.
-        signer: "sha256:…" of who signed the bundle; empty for nobody.
-    """
+def _spec(decided: Decided, measurement: bytes, policy: SyscallPolicy, signer: str) -> EnclaveSpec:
+    """Return the enclave that was decided: manifests and bundles come to their spec here, from what is measured."""
     manifest = decided.manifest
     limits = manifest.limits
     return EnclaveSpec(
@@ -187,13 +180,18 @@ def spec_of(decided: Decided, measurement: bytes, policy: SyscallPolicy, signer:
         host_network=manifest.network.insecure_host,
         enterable=manifest.insecure_exec,
         stop_on_violation=not manifest.integrity.insecure_continue,
-        identity=Identity(
-            platform=manifest.attestation.platform,
-            signer=bytes.fromhex(signer.removeprefix("sha256:")),
-            product_id=manifest.product_id,
-            security_version=manifest.security_version,
-            runtime_version=VERSION,
-        ),
+        identity=_identity(manifest, signer),
+    )
+
+
+def _identity(manifest: model.Manifest, signer: str) -> Identity:
+    """Return what evidence says of an enclave; `signer` is "sha256:…", or empty for nobody."""
+    return Identity(
+        platform=manifest.attestation.platform,
+        signer=bytes.fromhex(signer.removeprefix("sha256:")),
+        product_id=manifest.product_id,
+        security_version=manifest.security_version,
+        runtime_version=VERSION,
     )
 
 

@@ -203,22 +203,14 @@ class Lifetime:
         answers = Answers(
             directory.name, wanted.spec, guest=guest, files=files, cgroups=self._cgroups, refusals=refusals
         )
-        volumes = standing.volumes
-        standing.attestor.begin(wanted.spec, volumes.roots if volumes else None, guest.roots)
-        answers.attestor = standing.attestor
+        answers.attestor = standing.attesting(wanted.spec, guest)
         desk = Desk(directory.listener, answers.answer)
         last = None
         try:
             around = Around(
-                files=files,
-                volumes=standing.volumes,
-                events=standing.events,
-                cgroups=self._cgroups,
-                terminal=terminal,
-                desk=desk,
-                refusals=refusals,
-                line=wanted.line,
-            )
+                files=files, volumes=standing.volumes, events=standing.events, cgroups=self._cgroups,
+                terminal=terminal, desk=desk, refusals=refusals, line=wanted.line,
+            )  # fmt: skip
             on_started = wanted.manner.on_started
             watch = Watch(guest, wanted.spec, around, lambda: on_started(directory.name) if on_started else None)
             answers.watch = watch
@@ -251,6 +243,11 @@ class _Standing:
         self.volumes = volumes
         self.events = events
         self.attestor = attestor
+
+    def attesting(self, spec: EnclaveSpec, guest: Guest) -> Attestor:
+        """Return what makes evidence of the enclave, now that it is known what runs in it."""
+        self.attestor.begin(spec, self.volumes.roots if self.volumes else None, guest.roots)
+        return self.attestor
 
 
 _PLACES_OF_EVIDENCE = {"sys/kernel/config/tsm/report/.keep": bytes}

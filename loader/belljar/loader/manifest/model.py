@@ -222,8 +222,8 @@ class EncryptedMount(Section):
     )
     key: Literal["passphrase", "file", "ephemeral", "sealed:signer", "sealed:measurement"] = Field(
         description="What opens it: a passphrase; the key file SOURCE.key; a key that is drawn for the run and ends "
-        "with it, and the content too; or a key sealed to the signer (this and later versions of the product) or to the "
-        "measurement (this very enclave)."
+        "with it, and the content too; or a key sealed to the signer (this and later versions of the product) or to "
+        "the measurement (this very enclave)."
     )
     size: Size | None = Field(default=None, description="Limit of what it may hold.")
     insecure_executable: bool = Field(default=False, description="Whether programs written here may be run.")
