@@ -70,12 +70,15 @@ cli.console()
 """
 
 
-@pytest.fixture(scope="module", params=["command", "signed bundle"])
+@pytest.fixture(scope="module", params=["command", "signed bundle", "platform"])
 def modules(request: pytest.FixtureRequest, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """Every module the supervisor of a warm run has imported when it ends."""
     folder = tmp_path_factory.mktemp("start")
     belljar = Belljar(cache=cache, folder=folder)
     words = ["--", "/bin/true"]
+    if request.param == "platform":
+        belljar.environment["XDG_STATE_HOME"] = str(folder)
+        belljar("platform", "init")
     if request.param == "signed bundle":
         manifest = "belljar: 1\nname: app\nextends: [minimal]\nprograms: [/bin/true]\nargv: [/bin/true]\n"
         (folder / "app.yaml").write_text(manifest)
@@ -98,6 +101,14 @@ def modules(request: pytest.FixtureRequest, cache: Path, tmp_path_factory: pytes
 def test_a_warm_start_imports_nothing_expensive(modules: set[str]) -> None:
     assert "belljar.libos.enclave" in modules
     assert not modules & FORBIDDEN
+
+
+def test_files_for_evidence_are_there_and_nothing_of_attestation_is(
+    modules: set[str], request: pytest.FixtureRequest
+) -> None:
+    with_platform = "platform" in request.node.name
+    assert ("belljar.libos.identity.guest_files" in modules) == with_platform
+    assert not [name for name in modules if name.startswith("belljar.attestation")]
 
 
 def test_a_warm_start_prepares_nothing(modules: set[str]) -> None:
