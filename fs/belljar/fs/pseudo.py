@@ -28,6 +28,14 @@ _MAX_HANDLES = 1024
 _MAX_NAME = 64
 _REFUSED_CHANGES = writing.FATTR_MODE | writing.FATTR_UID | writing.FATTR_GID
 _FATTR_FH = 1 << 6
+_NEVER = (
+    protocol.UNLINK,
+    protocol.RENAME,
+    protocol.RENAME2,
+    protocol.LINK,
+    protocol.SYMLINK,
+    protocol.MKNOD,
+)
 
 
 class PseudoFile:
@@ -134,6 +142,7 @@ class _Operations:
             protocol.RELEASE: self._release,
             protocol.MKDIR: self._mkdir,
             protocol.RMDIR: self._rmdir,
+            **dict.fromkeys(_NEVER, self._refuse),
             protocol.OPENDIR: lambda _node, _request: protocol.OPEN_OUT.pack(0, 0, 0),
             protocol.RELEASEDIR: lambda _node, _request: b"",
             protocol.READDIR: self._readdir,
@@ -307,6 +316,9 @@ class _Operations:
                 break
             packed += part
         return packed
+
+    def _refuse(self, _node: int, _request: bytes) -> bytes:
+        raise OSError(EPERM, "not here")
 
     def _ioctl(self, _node: int, _request: bytes) -> bytes:
         raise OSError(ENOTTY, "not a terminal")
