@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from belljar import guest
 from belljar.attestation.attesting import EatFormat, Expected, Purpose, report_data, verify_evidence
 from belljar.attestation.evidence import Trust
 from belljar.attestation.gramine.quote import verify_quote
@@ -155,7 +156,7 @@ def test_a_policy_takes_what_it_names_and_nothing_else(belljar: Belljar) -> None
 
     def accepted(challenge: bytes = b"c" * 64, **changes: object) -> bool:
         return Verifier(formats=(EatFormat(),)).verify(
-            token, endorsements=Endorsements(), policy=policy_from(told | changes), now=int(time.time()),
+            token, endorsements=Endorsements(), policy=policy_from({**told, **changes}), now=int(time.time()),
             challenge=Challenge(nonce=challenge, report_data=report_data(Purpose.GUEST, b"c" * 64)),
         ).accepted  # fmt: skip
 
@@ -313,6 +314,39 @@ def test_what_a_guest_does_wrong_is_an_error_and_bounded(belljar: Belljar) -> No
     }  # fmt: skip
 
 
+def test_the_library_for_guests(belljar: Belljar) -> None:
+    at_home(belljar)
+    code = """
+    import guest, json, threading
+
+    def quoted(byte, found):
+        found.append(all(guest.quote(byte)[368:432] == byte.ljust(64, b"\\0") for _ in range(5)))
+
+    found = []
+    threads = [threading.Thread(target=quoted, args=(bytes([n]), found)) for n in range(1, 4)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    who = guest.identity()
+    try:
+        guest.sealing_key("signer")
+    except guest.NotAttested as error:
+        refused = str(error)
+    print(json.dumps({
+        "found": found, "measurement": who.measurement.hex(), "signer": who.signer, "svn": who.security_version,
+        "product": who.product_id, "key": len(guest.sealing_key("measurement")), "secret": guest.secret().hex(),
+        "refused": refused, "evidence": guest.evidence(b"g" * 64).hex()}))
+    """
+    (belljar.folder / "app").mkdir()
+    (belljar.folder / "app/guest.py").write_bytes(Path(guest.__file__).read_bytes())
+    told = answered(belljar, code)
+    assert told["found"] == [True] * 3
+    assert bytes.fromhex(told["measurement"]) == measured(belljar, "app.yaml")
+    assert (told["signer"], told["svn"], told["product"], told["key"], told["secret"]) == (None, 9, 3, 16, "")
+    assert told["refused"] == "key _sgx_mrsigner: Permission denied"
+    expected = Expected(nonce=b"g" * 64, purpose=Purpose.GUEST, body=b"g" * 64)
+    verify_evidence(bytes.fromhex(told["evidence"]), expected, trust_of(belljar), formats=EatFormat())
+
+
 def test_without_a_platform_there_are_no_files_and_none_is_made(belljar: Belljar) -> None:
     at_home(belljar, platform=False)
     code = "import os; print(os.path.exists('/dev/attestation'), os.path.exists('/sys/kernel/config'))"
@@ -364,13 +398,14 @@ class TestFromOutside:
             expected = Expected(nonce=nonce, purpose=Purpose.LOCAL, body=b"")
             claims = verify_evidence(evidence, expected, trust_of(belljar), formats=EatFormat())
             assert claims.measurement == measured(belljar, "app.yaml")
-            for fields, message in [
+            cases: list[tuple[dict[str, object], str]] = [
                 ({"nonce": nonce.hex(), "purpose": "channel"}, "purpose: got 'channel', expected 'local'"),
                 ({"nonce": nonce.hex()}, "purpose: got 'None', expected 'local'"),
                 ({"nonce": "0123", "purpose": "local"}, "nonce: expected 8 to 64 bytes in hexadecimal"),
                 ({"nonce": ["x"], "purpose": "local"}, "nonce: expected 8 to 64 bytes in hexadecimal"),
                 ({"nonce": "xy" * 32, "purpose": "local"}, "nonce: expected 8 to 64 bytes in hexadecimal"),
-            ]:
+            ]
+            for fields, message in cases:
                 with pytest.raises(NotAnswered, match=message):
                     self.asked(**fields)
         finally:
@@ -395,7 +430,7 @@ class TestFromOutside:
     def asked(run: str = "evident", **fields: object) -> dict[str, object]:
         with open_run(run) as found:
             assert not isinstance(found, dict)
-            return found.ask("evidence", dict(fields), patience_s=60)[0]
+            return found.ask("evidence", fields, patience_s=60)[0]
 
 
 @needs_swtpm
