@@ -1,8 +1,8 @@
 """For programs in an enclave, if they like: evidence, quotes, keys and who they are, in one call each.
 
-Nothing but what stands behind the files /dev/attestation and /sys/kernel/config/tsm/report, which work without this
-module, too (docs/formats/guest-files.md). One file without dependencies: copy it into a project, or let the project's Python
-bring it in. It must not import anything of belljar, and it seals nothing: Python's library has no cipher to do it with;
+Nothing but what stands behind the files /dev/attestation and /sys/kernel/config/tsm/report, which work without it, too
+(docs/formats/guest-files.md). One file without dependencies: copy it into a project, or let the project's Python bring
+it in. It must not import anything of belljar, and it seals nothing: Python's library has no cipher to do it with;
 `sealing_key` is for who brings one.
 """
 

@@ -35,7 +35,7 @@ DOORS = {
         "belljar.libos.values",
         "belljar.libos.examining",
         "belljar.libos.folders",
-        "belljar.libos.identifying",
+        "belljar.libos.identity.root",
         "belljar.libos.lifecycle",
         "belljar.libos.policy",
         "belljar.libos.probing",

@@ -392,7 +392,7 @@ class TestFromOutside:
         belljar("run", "--detach", "--name", "evident", "app.yaml")
         try:
             nonce = bytes(range(32))
-            told = self.asked(nonce=nonce.hex(), purpose="local")
+            told = self.asked({"nonce": nonce.hex(), "purpose": "local"})
             assert str(told["media_type"]).startswith("application/eat+cwt")
             evidence = base64.b64decode(str(told["evidence"]))
             expected = Expected(nonce=nonce, purpose=Purpose.LOCAL, body=b"")
@@ -407,7 +407,7 @@ class TestFromOutside:
             ]
             for fields, message in cases:
                 with pytest.raises(NotAnswered, match=message):
-                    self.asked(**fields)
+                    self.asked(fields)
         finally:
             belljar("stop", "--time", "0", "evident", check=None)
 
@@ -422,12 +422,12 @@ class TestFromOutside:
             belljar("run", "--detach", "--name", name, "app.yaml")
             try:
                 with pytest.raises(NotAnswered, match=message):
-                    self.asked(name, nonce="00" * 8, purpose="local")
+                    self.asked({"nonce": "00" * 8, "purpose": "local"}, name)
             finally:
                 belljar("stop", "--time", "0", name, check=None)
 
     @staticmethod
-    def asked(run: str = "evident", **fields: object) -> dict[str, object]:
+    def asked(fields: dict[str, object], run: str = "evident") -> dict[str, object]:
         with open_run(run) as found:
             assert not isinstance(found, dict)
             return found.ask("evidence", fields, patience_s=60)[0]

@@ -49,6 +49,7 @@ _COLD: Warmup = ((), (), ())
 _IMPORTED_LATE = (
     "guest.enter",
     "hostmounts.capture",
+    "identity.guest_files",
     "limits.cgroups",
     "limits.warden",
     "limits.watch",

@@ -32,9 +32,9 @@ def credential_of(spec: EnclaveSpec, mount: VolumeMount) -> Credential:
         OSError: a file cannot be read.
     """
     if mount.key.startswith("sealed:"):
-        from belljar.libos.identifying import enclave_of
+        from belljar.libos.identity.root import enclave_of
 
-        from .sealing import PREFIX, sealed_by
+        from .commands.volumes.keys.sealing import PREFIX, sealed_by
 
         return sealed_by(enclave_of(spec), spec.identity.platform, mount.key.removeprefix(PREFIX))
     if mount.key == "file":

@@ -71,7 +71,7 @@ def enrolment(parsed: Parsed, prefix: str = "") -> Enrolment:
 
 
 def _sealed(parsed: Parsed, policy: str) -> Enrolment:
-    from belljar.loader.sealing import POLICIES, sealed_for
+    from .sealing import POLICIES, sealed_for
 
     if policy not in POLICIES:
         raise UsageError(f"--sealed {policy}: expected {' or '.join(POLICIES)}")

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING
 from belljar.attestation.attesting import Enclave, Policy, Sealer
 from belljar.attestation.errors import AttestationError
 from belljar.fs.keeping import CredentialRefused, SealedBy
-from belljar.libos.identifying import NoIdentity, open_root
-
-from .bundle.read import read_bundle
-from .errors import LoaderError
-from .prepare import measure_target
-from .target import parse_words
+from belljar.libos.identity.root import NoIdentity, open_root
+from belljar.loader.bundle.read import read_bundle
+from belljar.loader.errors import LoaderError
+from belljar.loader.prepare import measure_target
+from belljar.loader.target import parse_words
 
 if TYPE_CHECKING:
-    from .manifest.model import Manifest
+    from belljar.loader.manifest.model import Manifest
 
 POLICIES = {"signer": Policy.SIGNER, "measurement": Policy.MEASUREMENT}
 PREFIX = "sealed:"
