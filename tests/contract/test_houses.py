@@ -17,6 +17,7 @@ DOORS = {
         "belljar.fs.keeping",
         "belljar.fs.measuring",
         "belljar.fs.serving",
+        "belljar.fs.showing",
         "belljar.fs.volumes",
     },
     "attestation": {

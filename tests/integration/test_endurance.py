@@ -70,7 +70,8 @@ def named(pid: int) -> str:
 def traces(runs: Path, pids: list[int]) -> set[str]:
     """Return what there is of enclaves on this machine: mounts, cgroups, directories, processes."""
     found = {f"mount {line}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if "belljar" in line}
-    found |= {f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob("**/belljar-*") if str(pids[0]) in path.name}
+    groups = (path for path, _, _ in os.walk("/sys/fs/cgroup"))  # which others add to and take from meanwhile
+    found |= {f"cgroup {path}" for path in groups if Path(path).name.startswith(f"belljar-{pids[0]}")}
     kept = [path for path in runs.iterdir() if not (path / "ended").exists()] if runs.exists() else []
     found |= {f"directory {path.name}" for path in kept}
     for pid in pids:

@@ -14,7 +14,6 @@ from belljar.fs.volume.container import Container, FileContainer
 from belljar.fs.volume.ground import Limits
 from belljar.fs.volume.snapshots import Snapshot
 from belljar.fs.volume.volume import Surroundings, Usage, Volume, format_volume, newest_root, open_volume
-from belljar.fs.writable.server import WritableServer
 from belljar.fs.writable.tree import Changes
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ __all__ = [
     "Volume",
     "VolumeCorrupt",
     "VolumeRefused",
-    "WritableServer",
     "check_volume",
     "format_volume",
     "newest_root",

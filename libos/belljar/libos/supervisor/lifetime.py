@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from belljar.libos.limits.cgroups import Cgroups
     from belljar.libos.limits.warden import Warden
     from belljar.libos.plan.build import Plan
+    from belljar.libos.runs.desk import Fields
     from belljar.libos.spec import EnclaveSpec
 
     from .events import Events
@@ -214,9 +215,7 @@ class Lifetime:
             refused = answers.refused() if outcome.exit_code else refusals.noted()
             last = answers.ended(outcome, refused)
             if wanted.manner.keeps_output or (refused and outcome.exit_code):
-                import json  # 3 ms, after the end
-
-                directory.keep(json.dumps(last).encode())
+                _leave_word(directory, last)
             return Run(
                 name=directory.name,
                 outcome=outcome,
@@ -237,6 +236,12 @@ class _Standing:
         self.files = files
         self.volumes = volumes
         self.events = events
+
+
+def _leave_word(directory: RunDirectory, last: Fields) -> None:
+    import json  # 3 ms, after the end
+
+    directory.keep(json.dumps(last).encode())
 
 
 def _with_problems(run: Run, problems: list[str]) -> Run:

@@ -11,13 +11,13 @@ import os
 from _thread import allocate_lock, start_new_thread
 
 from belljar.fs.keeping import PlatformAnchor, anchors_folder, unlock
+from belljar.fs.showing import WritableServer
 from belljar.fs.volumes import (
     Anchored,
     Changes,
     FileContainer,
     FsError,
     VolumeCorrupt,
-    WritableServer,
     format_volume,
     open_volume,
 )

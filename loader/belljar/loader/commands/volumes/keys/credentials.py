@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from belljar.loader.options import Parsed
 
 _MAX_PEM_BYTES = 16384
+_KEY_SUFFIX = ".key"
 _VARIABLE = "BELLJAR_PASSPHRASE_FILE"
 
 
@@ -94,8 +95,21 @@ def _passphrase(parsed: Parsed, prefix: str, what: str, *, confirm: bool) -> byt
     return passphrase_bytes(first)
 
 
-def asked_passphrase(what: str) -> bytes:
-    """Return the passphrase from the file that the environment names, or from the terminal."""
+def credential_of_mount(source: str, kind: str) -> Credential:
+    """Return what opens a volume that a manifest mounts: SOURCE.key, or a passphrase.
+
+    Asked by the supervisor after the guest's side was forked: nothing of it is ever in a guest's memory.
+
+    Raises:
+        LoaderError: no passphrase was given, and there is nobody to ask.
+        OSError: a file cannot be read.
+    """
+    if kind == "file":
+        return KeyFile(content=_read(source + _KEY_SUFFIX, MAX_FILE_BYTES + 1))
+    return Passphrase(secret=_asked(f"passphrase of {source}"))
+
+
+def _asked(what: str) -> bytes:
     path = os.environ.get(_VARIABLE)
     return passphrase_bytes(_prompt(what)) if path is None else _line(_read(path, MAX_PASSPHRASE_BYTES + 2), path)
 
