@@ -198,15 +198,9 @@ class Lifetime:
         last = None
         try:
             around = Around(
-                files=files,
-                volumes=standing.volumes,
-                events=standing.events,
-                cgroups=self._cgroups,
-                terminal=terminal,
-                desk=desk,
-                refusals=refusals,
-                line=wanted.line,
-            )
+                files=files, volumes=standing.volumes, events=standing.events, cgroups=self._cgroups,
+                terminal=terminal, desk=desk, refusals=refusals, line=wanted.line,
+            )  # fmt: skip
             on_started = wanted.manner.on_started
             watch = Watch(guest, wanted.spec, around, lambda: on_started(directory.name) if on_started else None)
             answers.watch = watch
