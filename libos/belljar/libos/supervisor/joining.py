@@ -82,8 +82,6 @@ def _watched(guest: Guest, spec: EnclaveSpec, terminal: CallerTerminal | None) -
     refusals = Refusals(spec.denied)
     try:
         around = Around(
-            files=None,
-            volumes=None,
             events=events,
             cgroups=Cgroups(),
             terminal=terminal,

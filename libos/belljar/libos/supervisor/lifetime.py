@@ -106,9 +106,10 @@ class Lifetime:
         """Open the volumes, build the enclave, run it; in the end see to it that the volumes have everything."""
         if not self._spec.volumes:
             start(guest, self._spec, self._plan, self._cgroups, files, None)
+            standing = _Standing(files, None, events)
             if self._caller.fileno() >= 0:
-                self._await_caller(guest, files)
-            return self._in_directory(guest, _Standing(files, None, events), warden)
+                self._await_caller(guest, standing)
+            return self._in_directory(guest, standing, warden)
         from .volumes import GuestVolumes
 
         volumes = GuestVolumes(self._spec, self._keys, on_violation=events.on_violation, on_failure=events.on_failure)
@@ -121,12 +122,9 @@ class Lifetime:
             problems = volumes.close()
         return _with_problems(run, problems)
 
-    def _await_caller(self, guest: Guest, files: GuestFiles) -> None:
+    def _await_caller(self, guest: Guest, standing: _Standing) -> None:
         """Wait with a finished enclave until the caller comes."""
-        name, fields, _ = guest.control.receive()
-        if name != messages.SET_UP:
-            raise failure(name, fields)
-        files.spread()
+        standing.until_set_up(guest, everything=True)
         self._caller.stand_ready()
         poll = select.poll()
         poll.register(self._caller.fileno(), select.POLLIN)
@@ -166,6 +164,7 @@ class Lifetime:
             streams = (0, 1, 2) if output is None else (0, output.writer, output.writer)
             if not plan.ids.deny_setgroups:
                 give_pipes_to(streams, plan.ids.uids[-1][1], plan.ids.gids[-1][1])
+            standing[1].until_set_up(guest, everything=False)
             commission(guest, None if plan is self._plan else plan, streams, terminal)
             if output is None:
                 let_go(0, 1)
@@ -198,8 +197,8 @@ class Lifetime:
         last = None
         try:
             around = Around(
-                files=files, volumes=standing.volumes, events=standing.events, cgroups=self._cgroups,
-                terminal=terminal, desk=desk, refusals=refusals, line=wanted.line,
+                events=standing.events, cgroups=self._cgroups, terminal=terminal, desk=desk, refusals=refusals,
+                line=wanted.line,
             )  # fmt: skip
             on_started = wanted.manner.on_started
             watch = Watch(guest, wanted.spec, around, lambda: on_started(directory.name) if on_started else None)
@@ -230,6 +229,27 @@ class _Standing:
         self.files = files
         self.volumes = volumes
         self.events = events
+        self._is_set_up = False
+
+    def until_set_up(self, guest: Guest, *, everything: bool) -> None:
+        """Wait until init has built everything, and only waits for the program's start.
+
+        Args:
+            guest: the enclave.
+            everything: whether there is time to store all that the last run read.
+
+        Raises:
+            SandboxUnavailable: a step failed.
+        """
+        while not self._is_set_up:
+            name, fields, _ = guest.control.receive()
+            if name == messages.VOLUME and self.volumes is not None:
+                self.volumes.serve(int(fields[0]), init=guest.init)
+            elif name == messages.SET_UP:
+                self.files.spread(everything=everything)
+                self._is_set_up = True
+            else:
+                raise failure(name, fields)
 
 
 def _leave_word(directory: RunDirectory, last: Fields) -> None:
