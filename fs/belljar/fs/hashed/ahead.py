@@ -6,8 +6,8 @@ starts. What is stored was verified like everything else; what cannot be verifie
 to be refused.
 
 Nothing may be stored while a program of the guest runs: the kernel waits for a page that somebody reads just now until
-we have answered that read, and if we are killed in between, for ever, with everybody who waits for us. A test that kills
-a thousand supervisors found it once (docs/decisions/0017-stored-before-the-program.md).
+we have answered that read, and if we are killed in between, for ever. A test that kills a thousand supervisors found
+it once (docs/decisions/0017-stored-before-the-program.md).
 """
 
 from __future__ import annotations
