@@ -7,6 +7,7 @@ a file, open a socket, send a signal, or change anything of a file; Landlock and
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
