@@ -165,6 +165,8 @@ class Launcher:
             wire.hand_on(child.channel, [line.fileno(), *descriptors])
         except (NotARequest, LoaderError, OSError):  # the caller finds out for itself what is wrong
             return False
+        finally:
+            os.chdir("/")  # nobody's folder is kept busy
         child.state = _SERVING
         child.request = request
         child.since = time.monotonic()
