@@ -49,6 +49,7 @@ class Enclosed:
 
     def create(self) -> Enclosed:
         """Make what opens it, the empty container and the manifest."""
+        self.belljar.environment["XDG_STATE_HOME"] = str(self.belljar.folder / "state")  # anchors of an ordinary user
         if self.key == "passphrase":
             self.secret.write_text(PASSPHRASE + "\n")
             self.belljar.environment["BELLJAR_PASSPHRASE_FILE"] = str(self.secret)
