@@ -68,7 +68,7 @@ class Enclosed:
         mount = f"type: encrypted, path: /data, source: {self.container}, key: {self.key}, size: {self.size}{runs}"
         text = [
             "belljar: 1", "name: kept", "extends: [minimal]", f"argv: [{PYTHON}]", "arguments: any",
-            f"programs: [{', '.join([PYTHON, *self.programs])}]", "environment: {set: {HOME: /tmp}}",
+            f"programs: [{', '.join([PYTHON, *self.programs])}]",
             "working_directory: /data", *self.lines, "mounts:", f"  - {{{mount}}}", *(f"  - {m}" for m in self.mounts),
         ]  # fmt: skip
         path = self.belljar.folder / "kept.yaml"
