@@ -109,7 +109,7 @@ def test_a_volume_that_the_program_would_see(belljar: Belljar) -> None:
     (belljar.folder / "app/data.vol").write_bytes(b"")
     volume = "  - {type: encrypted, path: /data, source: app/data.vol, key: file}\n"
     said = check(belljar, APP + volume)
-    assert f"m.yaml:7:5: warning: /app shows {belljar.folder}/app/data.vol, the volume of /data, and what lies" in said
+    assert f"m.yaml:7:5: warning: /app shows {belljar.folder}/app/data.vol, the volume of /data: exclude it" in said
     check(belljar, APP.replace("app}", 'app, include: ["*.py"]}') + volume, exit_code=0)
 
 

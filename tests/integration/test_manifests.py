@@ -85,9 +85,7 @@ def test_there_is_nothing_to_warn_of(belljar: Belljar, environment: Callable[[Pa
     assert done.stdout == "1 manifest(s), 0 problem(s), 0 note(s)\n"
 
 
-def test_what_is_in_a_volume_is_there_at_the_next_run(
-    belljar: Belljar, environment: Callable[[Path], Path]
-) -> None:
+def test_what_is_in_a_volume_is_there_at_the_next_run(belljar: Belljar, environment: Callable[[Path], Path]) -> None:
     ready = prepared(belljar, "encrypted-volume", environment)
     assert [ready("run", "app.yaml").stdout.split()[0] for _ in range(3)] == ["1", "2", "3"]
 

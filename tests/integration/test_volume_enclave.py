@@ -1,4 +1,4 @@
-"""Encrypted volumes inside of enclaves: what they keep, what they refuse, and what they say (IEEE 2952 5.2.1.2, 7.5 e)."""
+"""Encrypted volumes inside of enclaves: what they keep, refuse and say (IEEE 2952 5.2.1.2, 7.5 e)."""
 
 from __future__ import annotations
 
@@ -35,11 +35,10 @@ def kept(belljar: Belljar) -> Iterator[Enclosed]:
 
 
 class TestItKeeps:
-    @pytest.mark.parametrize("key", ["passphrase", "file"])
-    def test_what_was_written_from_run_to_run(self, anybody: Belljar, key: str) -> None:
-        kept = Enclosed(anybody, anybody.folder / "data.vol", key=key).create()
-        assert [kept.run(COUNT).stdout for _ in range(3)] == ["1\n", "2\n", "3\n"]
-        listed = anybody("volume", "ls", f"--{'key' if key == 'file' else key}-file", str(kept.secret), "data.vol")
+    def test_what_was_written_from_run_to_run(self, anybody: Belljar) -> None:
+        kept = Enclosed(anybody, anybody.folder / "data.vol").create()
+        assert [kept.run(COUNT).stdout for _ in range(2)] == ["1\n", "2\n"]
+        listed = anybody("volume", "ls", "--key-file", str(kept.secret), "data.vol")
         assert "n\n" in listed.stdout
         kept.forget()
 
@@ -84,7 +83,8 @@ print(int.from_bytes(os.pread(fd, 8, 4096), "little"))
         kept = Enclosed(belljar, room, key="ephemeral")
         kept.write()
         assert [kept.run(COUNT).stdout for _ in range(2)] == ["1\n", "1\n"]
-        process = kept.start("import os; f = open('big', 'wb'); f.write(bytes(1 << 20)); os.fsync(f)\n" + WAIT, stdin=-1)
+        code = "import os; f = open('big', 'wb'); f.write(bytes(1 << 20)); os.fsync(f)\n"
+        process = kept.start(code + WAIT, stdin=subprocess.PIPE)
         assert os.listdir(room) == []
         process.kill()
         process.communicate()
@@ -111,6 +111,7 @@ class TestItIsRefused:
 
     def test_with_another_passphrase(self, belljar: Belljar) -> None:
         kept = Enclosed(belljar, belljar.folder / "data.vol", key="passphrase").create()
+        assert kept.run(COUNT).stdout == "1\n"
         kept.secret.write_text("another one\n")
         self.says(kept, "volume at /data: ", "passphrase")
         del belljar.environment["BELLJAR_PASSPHRASE_FILE"]
@@ -146,15 +147,12 @@ class TestItIsRefused:
         kept.container.write_bytes(os.urandom(1 << 20))
         self.says(kept, "volume at /data: not a volume, or its header is destroyed")
 
-    @pytest.mark.parametrize("how", ["a folder", "a fifo", "a link to nowhere"])
-    def test_when_it_is_no_file(self, kept: Enclosed, how: str) -> None:
+    def test_when_it_is_no_file(self, kept: Enclosed) -> None:
         kept.container.unlink()
-        if how == "a folder":
-            kept.container.mkdir()
-        elif how == "a fifo":
-            os.mkfifo(kept.container)
-        else:
-            kept.container.symlink_to("nowhere")
+        kept.container.mkdir()
+        self.says(kept, "data.vol")
+        kept.container.rmdir()
+        os.mkfifo(kept.container)
         self.says(kept, "data.vol")
 
 
@@ -290,7 +288,9 @@ class TestItIsSeen:
     def test_in_a_dry_run_and_a_bundle(self, kept: Enclosed) -> None:
         assert "mount an encrypted volume at /data" in kept.belljar("run", "--dry-run", "kept.yaml").stdout
         kept.belljar("build", "kept.yaml", "-o", "kept.bell")
-        assert re.search(r"encrypted +/data from .*data\.vol.*opened by its file", kept.belljar("inspect", "kept.bell").stdout)
+        assert re.search(
+            r"encrypted +/data from .*data\.vol.*opened by its file", kept.belljar("inspect", "kept.bell").stdout
+        )
         for expected in ("1\n", "2\n"):
             assert kept.belljar("run", "kept.bell", "--", "-c", COUNT).stdout == expected
         assert kept.run(COUNT).stdout == "3\n"

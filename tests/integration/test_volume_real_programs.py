@@ -109,7 +109,9 @@ def test_git(kept: Enclosed) -> None:
     kept.mounts.append(SHELL)
     kept.write()
     assert shell(kept, GIT).split() == ["8"]
-    again = "cd two && git fsck --full --strict 2>/dev/null && git pull -q && git ls-files | wc -l && git rev-parse HEAD"
+    again = (
+        "cd two && git fsck --full --strict 2>/dev/null && git pull -q && git ls-files | wc -l && git rev-parse HEAD"
+    )
     count, head = shell(kept, again).split()
     assert (count, len(head)) == ("5", 40)
 
@@ -162,7 +164,6 @@ def test_tar_of_a_tree(kept: Enclosed) -> None:
     shell(kept, "set -e; tar -C / -cf tree.tar tree; tar -xpf tree.tar; sync")
     compare = "diff -r /tree tree && tar -cf again.tar tree && tar --compare -f again.tar && echo same"
     assert shell(kept, compare) == "same\n"
-
 
 
 POSTGRES_SERVER = """
@@ -229,7 +230,9 @@ def test_fio_verifies_what_it_wrote(kept: Enclosed) -> None:
 @pytest.mark.parametrize("seed", range(1, 1 + LOAD))
 def test_random_access_to_a_file(kept: Enclosed, seed: int) -> None:
     tests = ROOT / "tests"
-    kept.mounts = [f"{{type: hashed, path: /tests, source: {tests}, include: ['support/*.py', 'support/behaviour/*.py']}}"]
+    kept.mounts = [
+        f"{{type: hashed, path: /tests, source: {tests}, include: ['support/*.py', 'support/behaviour/*.py']}}"
+    ]
     kept.mounts.append(f"{{type: hashed, path: /fs, source: {ROOT / 'fs'}, include: ['*.py']}}")
     kept.mounts.append(f"{{type: hashed, path: /libos, source: {ROOT / 'libos'}, include: ['*.py']}}")
     kept.lines = ["environment: {set: {PYTHONPATH: '/tests:/fs:/libos', HOME: /tmp}}"]

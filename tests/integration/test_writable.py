@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+
 import pytest
 
 from support.behaviour import content, metadata, names, programs

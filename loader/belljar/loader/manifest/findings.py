@@ -141,7 +141,7 @@ def _volumes_in(mount: Mount, mounts: Sequence[Mount]) -> Iterator[str]:
         return
     for volume in mounts:
         if isinstance(volume, EncryptedMount) and volume.key != "ephemeral" and _shows(mount, volume.source):
-            yield f"{mount.path} shows {volume.source}, the volume of {volume.path}, and what lies beside it: exclude both"
+            yield f"{mount.path} shows {volume.source}, the volume of {volume.path}: exclude it, and its key"
 
 
 def _shows(mount: HashedMount | HostMount, path: str) -> bool:
