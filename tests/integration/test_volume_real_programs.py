@@ -68,8 +68,8 @@ while True:
 AUDIT = """
 import sqlite3
 base = sqlite3.connect("bank.db")
-print(base.execute("pragma integrity_check").fetchone()[0], base.execute("select sum(money) from account").fetchone()[0],
-      base.execute("select max(n) from transfer").fetchone()[0])
+for question in ("pragma integrity_check", "select sum(money) from account", "select max(n) from transfer"):
+    print(base.execute(question).fetchone()[0])
 """
 
 
@@ -177,18 +177,20 @@ def call(*words):
 def ask(question):
     return call("psql", "-h", "/tmp", "-qtA", "-v", "ON_ERROR_STOP=1", "-c", question, "postgres").strip()
 def control(*words):
-    assert subprocess.run([f"{programs}/pg_ctl", "-D", "pg", "-w", "-l", "log", *words], stdout=2).returncode == 0, open("log").read()
+    done = subprocess.run([f"{programs}/pg_ctl", "-D", "pg", "-w", "-l", "log", *words], stdout=2)
+    assert done.returncode == 0, open("log").read()
 if what == "begin":
     call("initdb", "-D", "pg", "-A", "trust", "--no-locale", "-E", "UTF8")
 control("start", "-o", settings)
 if what == "begin":
     call("pgbench", "-h", "/tmp", "-i", "-q", "-s", "1", "postgres")
-    print(call("pgbench", "-h", "/tmp", "-n", "-c", "2", "-T", seconds, "postgres").split("tps = ")[1].split()[0])
+    said = call("pgbench", "-h", "/tmp", "-n", "-c", "2", "-T", seconds, "postgres")
+    print(said.split("actually processed: ")[1].split()[0].split("/")[0])
     print("ready", flush=True)
     call("pgbench", "-h", "/tmp", "-n", "-c", "2", "-T", "60", "postgres")
 print(ask("select count(*) > 0 and sum(delta) = (select sum(bbalance) from pgbench_branches) "
           "and sum(delta) = (select sum(abalance) from pgbench_accounts) from pgbench_history"))
-print(ask("select count(*) from pgbench_accounts"))
+print(ask("select count(*) from pgbench_history"))
 control("stop")
 """
 
@@ -212,8 +214,9 @@ def test_postgresql_recovers_after_a_kill(kept: Enclosed) -> None:
     time.sleep(1)
     process.kill()
     process.communicate()
-    assert kept.run(POSTGRES_SERVER, str(folder), "again", "0", timeout=300).stdout == "t\n100000\n"
-    assert float(first) > 0
+    consistent, transactions = kept.run(POSTGRES_SERVER, str(folder), "again", "0", timeout=300).stdout.split()
+    assert consistent == "t"
+    assert int(transactions) >= int(first) > 0
 
 
 def test_fio_verifies_what_it_wrote(kept: Enclosed) -> None:

@@ -1,6 +1,7 @@
 """A Linux file system behaves so: the same cases on tmpfs, on the disk and on our mount must have the same results.
 
-What stands beneath our mount is a row of `support.writable_trees.TREES`: the encrypted volume must do what the tree in memory does.
+What stands beneath our mount is a row of `support.writable_trees.TREES`: the encrypted volume must do what the tree in
+memory does.
 """
 
 from __future__ import annotations

@@ -51,11 +51,8 @@ def memory(pid: int) -> list[bytes]:
 
 def secrets_of(kept: Enclosed) -> list[bytes]:
     """Return bytes that nobody inside may have: what opens the volume, and its key."""
-    if kept.key == "passphrase":
-        credential, said = Passphrase(secret=PASSPHRASE.encode()), PASSPHRASE.encode()
-    else:
-        said = kept.secret.read_bytes()
-        credential = KeyFile(content=said)
+    said = PASSPHRASE.encode() if kept.key == "passphrase" else kept.secret.read_bytes()
+    credential = Passphrase(secret=said) if kept.key == "passphrase" else KeyFile(content=said)
     container = FileContainer(str(kept.container), writable=False)
     try:
         with unlock(container, credential, writable=False) as unlocked, unlocked.key.view() as view:

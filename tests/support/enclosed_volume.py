@@ -14,7 +14,7 @@ from belljar.fs.keeping import anchors_folder
 from .running import PYTHON, Belljar
 from .users import ORDINARY_ID
 
-PASSPHRASE = "correct horse battery 2952"
+PASSPHRASE = "correct horse battery 2952"  # noqa: S105 - of volumes that tests make
 
 
 @dataclass
