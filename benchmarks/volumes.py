@@ -88,8 +88,9 @@ def _worked(store: Store, scale: int) -> Numbers:
     """Return what one round measured: written, and after another mount read."""
     found: Numbers = {}
     for phase in ("write", "read"):
-        os.sync()
-        _drop_caches()
+        if phase == "read":
+            os.sync()
+            _drop_caches()
         with store.mounted():
             found |= told_inside(Peer(store.name, store.command), phase, store.place, f"{scale}")
     return found
@@ -100,6 +101,7 @@ def _mounting(bench: Bench, table: Table, count: int) -> None:
         for store in stores:
             with store.mounted():
                 told_inside(Peer(store.name, store.command), "fill", store.place, f"{count}")
+        os.sync()
         ways: dict[str, Callable[[], Numbers]] = {store.name: partial(_looked, store, count) for store in stores}
         without = Store("belljar, no volume", "/data", _manifest(bench, folder, "bare.yaml", ""), _nothing_to_mount)
         ways[without.name] = partial(_looked, without, count, "idle")
@@ -108,7 +110,6 @@ def _mounting(bench: Bench, table: Table, count: int) -> None:
 
 def _looked(store: Store, count: int, *rest: str) -> Numbers:
     """Mount, ask for one file; return how long that took, and what the servers keep in memory then."""
-    os.sync()
     _drop_caches()
     started = time.perf_counter()
     with (
