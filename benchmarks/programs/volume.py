@@ -65,8 +65,11 @@ def write_content(folder, scale):
         file.writelines(piece for _ in range(2 * scale))
         os.fsync(file)
         found["content: sequential write, fsync at the end, MB/s"] = watch.rate(2 * scale * MIB / 1e6)
-    size = 2 * scale * MIB
-    with open(f"{folder}/big", "r+b", buffering=0) as file:
+    size = scale * MIB
+    with open(f"{folder}/mixed", "xb", buffering=0) as file:
+        file.writelines(piece for _ in range(scale))
+        os.fsync(file)
+    with open(f"{folder}/mixed", "r+b", buffering=0) as file:
         count = 16 * scale
         watch = Stopwatch()
         for at in positions(size, count):
@@ -157,22 +160,19 @@ def write(folder, scale):
 
 def read(folder, scale):
     """Read what `write` wrote, then remove the small files."""
-    found = {}
+    found = {
+        "content: sequential read, cold, MB/s": read_all(f"{folder}/big"),
+        "content: sequential read of what was written at random, cold, MB/s": read_all(f"{folder}/mixed"),
+    }
     size = 2 * scale * MIB
-    buffer = bytearray(MIB)
     with open(f"{folder}/big", "rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         count = 8 * scale
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
         watch = Stopwatch()
         for at in positions(size, count):
             os.pread(file.fileno(), PAGE, at)
-        found["content: random read of 4 KiB, cold, MB/s"] = watch.rate(count * PAGE / 1e6)
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_NORMAL)
-        watch = Stopwatch()
-        while file.readinto(buffer):
-            pass
-        found["content: sequential read, cold, MB/s"] = watch.rate(size / 1e6)
+        found["content: random read of 4 KiB, MB/s"] = watch.rate(count * PAGE / 1e6)
     many = paths(f"{folder}/many", 16 * scale)
     for figure, work in (("stat, cold", os.stat), ("read, cold", read_one), ("unlink", os.unlink)):
         watch = Stopwatch()
@@ -180,6 +180,16 @@ def read(folder, scale):
             work(path)
         found[f"small files: {figure}, µs"] = watch.micros(len(many))
     return found
+
+
+def read_all(path):
+    """Return megabytes per second of a sequential read."""
+    buffer = bytearray(MIB)
+    with open(path, "rb", buffering=0) as file:
+        watch = Stopwatch()
+        while file.readinto(buffer):
+            pass
+        return watch.rate(os.fstat(file.fileno()).st_size / 1e6)
 
 
 def read_one(path):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MASK = CHUNK_BYTES - 1
 _MAX_CACHED = 16  # chunks of 64 KiB that small reads find without decrypting again
+_AHEAD = 16  # chunks behind a large read that will be read next
 _LAST = (1 << 64) - 1
 
 
@@ -37,6 +38,7 @@ class Content:
         first, last = offset >> CHUNK_BITS, (end - 1) >> CHUNK_BITS
         if first == last:
             return self._piece(inode, first, offset & _MASK, ((end - 1) & _MASK) + 1)
+        self._expect(inode, first, last + 1 + _AHEAD)
         found = bytearray(end - offset)
         room = memoryview(found)
         whole: list[bytes] = []  # pointers of chunks that lie one behind the other, and before `chunk`
@@ -54,6 +56,25 @@ class Content:
         if whole:
             self._read_whole(inode, last + 1, whole, room)
         return found
+
+    def _expect(self, inode: Inode, first: int, stop: int) -> None:
+        """Let the container fetch the chunks first <= chunk < stop that lie apart: one by one they would be waited for.
+
+        What lies in one piece the host's kernel foresees by itself.
+        """
+        if not inode.blocks:
+            return
+        low, high = number_key(inode.ino, KIND_EXTENT, first), number_key(inode.ino, KIND_EXTENT, stop)
+        pointers = [layout.POINTER.unpack(pointer) for _, pointer in self.ground.tree.batch(low, high)[0]]
+        begin = end = 0
+        runs: list[tuple[int, int]] = []
+        for block, blocks, *_ in pointers:
+            if block != end and end:
+                runs.append((begin, end))
+            begin, end = (begin, block + blocks) if block == end and end else (block, block + blocks)
+        if runs:
+            for start, behind in (*runs, (begin, end)):
+                self.ground.store.container.expect(start * layout.BLOCK_BYTES, (behind - start) * layout.BLOCK_BYTES)
 
     def _whole_pointer(self, inode: Inode, chunk: int) -> bytes | None:
         """Return the pointer of a chunk that is stored as a whole and is not in memory."""
