@@ -42,6 +42,7 @@ _TICK_S = 5.0  # written and not yet asked to be durable: as long as ext4 keeps 
 _PATIENCE_S = 60.0  # for the last pages, after the last process has ended
 _ROOT_INO = 1
 _MAY_WRITE_BACK_PERCENT = "100"  # of what the kernel keeps unwritten; 1 by default, for servers it does not trust
+_READ_AHEAD_KIB = "1024"  # 128 by default, and then the kernel asks eight times for what we answer at once
 
 
 class _RunAnchor:
@@ -169,7 +170,7 @@ class GuestVolumes:
         served.server = WritableServer(
             served.device, served.volume.tree, on_violation=self._on_violation, on_failure=self._on_failure
         )
-        _let_write_back(init)
+        _let_cache(init)
         for _ in range(_THREADS):
             alive = allocate_lock()
             alive.acquire()
@@ -230,13 +231,17 @@ def _finish(served: _Served) -> None:
     served.volume.close()
 
 
-def _let_write_back(init: int) -> None:
-    """Let the kernel hold as many unwritten pages of volumes as of any disk. Only the host's root may say so."""
+def _let_cache(init: int) -> None:
+    """Let the kernel hold as many unwritten pages of volumes as of any disk, and ask for much at once.
+
+    Only the host's root may say so.
+    """
     if os.geteuid() != 0:
         return
     try:
         mounts = read_text(f"/proc/{init}/mountinfo").splitlines()
         for device in [line.split()[2] for line in mounts if " fuse.volume " in line]:
             write_text(f"/sys/class/bdi/{device}/max_ratio", _MAY_WRITE_BACK_PERCENT)
+            write_text(f"/sys/class/bdi/{device}/read_ahead_kb", _READ_AHEAD_KIB)
     except OSError:  # no sysfs, or read-only in a container
         pass
