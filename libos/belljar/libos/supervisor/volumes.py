@@ -42,7 +42,7 @@ _TICK_S = 5.0  # written and not yet asked to be durable: as long as ext4 keeps 
 _PATIENCE_S = 60.0  # for the last pages, after the last process has ended
 _ROOT_INO = 1
 _MAY_WRITE_BACK_PERCENT = "100"  # of what the kernel keeps unwritten; 1 by default, for servers it does not trust
-_READ_AHEAD_KIB = "1024"  # 128 by default, and then the kernel asks eight times for what we answer at once
+_READ_AHEAD_KIB = "512"  # as of the hashed tree; 128 by default
 
 
 class _RunAnchor:

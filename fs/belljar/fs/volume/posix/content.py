@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MASK = CHUNK_BYTES - 1
 _MAX_CACHED = 16  # chunks of 64 KiB that small reads find without decrypting again
+_SCATTERED = 4  # pieces of a large read; asking for fewer costs more than it saves
 _AHEAD = 16  # chunks behind a large read that will be read next
 _LAST = (1 << 64) - 1
 
@@ -72,7 +73,7 @@ class Content:
             if block != end and end:
                 runs.append((begin, end))
             begin, end = (begin, block + blocks) if block == end and end else (block, block + blocks)
-        if runs:
+        if len(runs) >= _SCATTERED:
             for start, behind in (*runs, (begin, end)):
                 self.ground.store.container.expect(start * layout.BLOCK_BYTES, (behind - start) * layout.BLOCK_BYTES)
 
