@@ -17,7 +17,7 @@ DOORS = {
         "belljar.fs.keeping",
         "belljar.fs.measuring",
         "belljar.fs.serving",
-        "belljar.fs.showing",
+        "belljar.fs.mounting",
         "belljar.fs.volumes",
     },
     "attestation": {

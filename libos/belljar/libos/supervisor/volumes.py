@@ -10,16 +10,18 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock, start_new_thread
 
-from belljar.fs.keeping import PlatformAnchor, anchors_folder, unlock
-from belljar.fs.showing import WritableServer
-from belljar.fs.volumes import (
+from belljar.fs.mounting import (
     Anchored,
     Changes,
     FileContainer,
     FsError,
+    PlatformAnchor,
     VolumeCorrupt,
+    WritableServer,
+    anchors_folder,
     format_volume,
     open_volume,
+    unlock,
 )
 from belljar.libos.errors import SandboxUnavailable
 from belljar.libos.interfaces import read_text, write_text
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
     from _thread import LockType
     from collections.abc import Callable
 
-    from belljar.fs.keeping import Credential
-    from belljar.fs.volumes import Anchor, Volume
+    from belljar.fs.mounting import Anchor, Credential, Volume
     from belljar.libos.spec import EnclaveSpec, VolumeMount
 
     Keys = Callable[[VolumeMount], Credential]
