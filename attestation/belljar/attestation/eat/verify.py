@@ -13,6 +13,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from belljar.attestation.cbor import decode
 from belljar.attestation.claims import Claims, ClaimValue, Purpose, Task, Tee
 from belljar.attestation.crypto.compare import same
@@ -116,6 +119,19 @@ class EatFormat:
         return inner
 
 
+def brought_root(evidence: bytes) -> frozenset[bytes]:
+    """Return the digest of the root that a token brings, empty if it brings none: to look at, never to trust.
+
+    Raises:
+        EvidenceRefused: it is no token.
+    """
+    chain = open_token(_bare(evidence)).chain
+    try:
+        return frozenset({key_digest(x509.load_der_x509_certificate(chain[-1]).public_key())}) if chain else frozenset()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise EvidenceRefused("the token's root is not a certificate") from error
+
+
 def _bare(evidence: bytes) -> bytes:
     """Return the token in a wrapper, or the token as it is."""
     if not evidence.startswith((b"[", b"\x83")):
@@ -182,6 +198,7 @@ def _claims(token: UnverifiedToken, statement: Statement, chain: VerifiedChain, 
             "platform-key": chain.platform_key,
             "algorithm": token.key.algorithm.name,
             "debug-enclave": enclave.debug,
+            "revocation-lists": False,  # our platforms have none: a policy must say that it takes that
         },
     )
 
