@@ -5,7 +5,8 @@
     30 …            one certificate or revocation list in DER
     anything else   the table of certificates that a host of SEV-SNP hands out
 
-In come contents; out come `Endorsements`, or `EvidenceRefused`. Whether any of it holds is the verifiers' business. Pure.
+In come contents; out come `Endorsements`, or `EvidenceRefused`. Whether any of it holds is the verifiers' business.
+Pure.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from .appraisal.bench import Asked, Bench, Challenge
 from .appraisal.corim import from_corim, to_corim
+from .appraisal.drafting import Draft, policy_text
 from .appraisal.hardware_rules import judge_hardware
 from .appraisal.loading import load_policy, policy_from
 from .appraisal.policy import Policy
@@ -28,9 +29,9 @@ from .dcap.wire import parse_collateral
 from .ear.reading import EarResult, Reliance, read_ear
 from .ear.writing import Issue, ear_cwt, ear_jwt
 from .eat.cmw import unwrap
-from .eat.verify import EatFormat, brought_root
-from .errors import AppraisalRefused, EvidenceRefused, PolicyRefused
+from .eat.verify import EatFormat, brought_root, check_profile
 from .endorsing import endorsements_in
+from .errors import AppraisalRefused, EvidenceRefused, PolicyRefused
 from .evidence import MAX_EVIDENCE_BYTES, Collateral, Endorsements, EvidenceFormat, Trust
 from .ratls.verify import RatlsFormat
 from .snp.table import parse_table
@@ -47,6 +48,7 @@ __all__ = [
     "Claims",
     "Collateral",
     "Difference",
+    "Draft",
     "EarResult",
     "Endorsements",
     "EvidenceRefused",
@@ -70,6 +72,7 @@ __all__ = [
     "parse_collateral",
     "parse_table",
     "policy_from",
+    "policy_text",
     "read_ear",
     "to_corim",
     "verify",
@@ -162,6 +165,8 @@ class Verifier:
             raise EvidenceRefused(f"evidence: got {len(message.content)} bytes, expected at most {MAX_EVIDENCE_BYTES}")
         inner = _unwrapped(message)
         kind = self._kind(inner)
+        if isinstance(kind, EatFormat):
+            check_profile(inner.media_type)
         trail.note("kind of evidence", kind.name, f"one of {', '.join(one.name for one in self.formats)}", passed=True)
         return inner, kind
 
@@ -180,9 +185,7 @@ class Verifier:
         raise EvidenceRefused(f"evidence: got {len(message.content)} bytes that begin {shown}, expected one of {names}")
 
 
-def _believed(
-    kind: EvidenceFormat, message: Message, endorsements: Endorsements, trust: Trust, trail: Trail
-) -> Claims:
+def _believed(kind: EvidenceFormat, message: Message, endorsements: Endorsements, trust: Trust, trail: Trail) -> Claims:
     """Return what evidence says once its kind's verifier has held every check; a refusal has the steps."""
     try:
         return kind.verify(message.content, endorsements=endorsements, trust=trust, trail=trail)

@@ -28,7 +28,7 @@ from belljar.attestation.steps import Trail
 from .attester import ueid
 from .cmw import strict_json, unwrap
 from .report_data import REPORT_DATA_BYTES, platform_data, report_data
-from .statement import Statement, from_cbor, from_json
+from .statement import PROFILE, Statement, from_cbor, from_json
 from .token import CWT_TYPE, JWT_TYPE, UnverifiedToken, open_token
 
 if TYPE_CHECKING:
@@ -117,6 +117,17 @@ class EatFormat:
         found = inner.report_data if inner.report_data is not None else inner.nonce
         trail.equal("key and nonce in the quote", (found or b"").ljust(REPORT_DATA_BYTES, b"\0"), expected)
         return inner
+
+
+def check_profile(media_type: str | None) -> None:
+    """Hold that a media type which names a profile names ours; nobody signed it, but a reader may go by it.
+
+    Raises:
+        EvidenceRefused: it has another parameter.
+    """
+    parameter = (media_type or "").partition(";")[2].strip()
+    if parameter not in ("", f'eat_profile="{PROFILE}"'):
+        raise EvidenceRefused(f"evidence: got media type parameter {parameter[:80]!r}, expected eat_profile {PROFILE}")
 
 
 def brought_root(evidence: bytes) -> frozenset[bytes]:
