@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import select
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from belljar.attestation.attesting import Enclave, Purpose, Request, Run, Task, make_evidence
 from belljar.attestation.platforms import RootOfTrust, open_soft
+from belljar.libos.runs.desk import Desk
+from belljar.libos.runs.directory import RunDirectory
 from belljar.loader.bundle.read import read_bundle
 
 
@@ -36,7 +42,7 @@ def evidence_of(enclave: Enclave, root: RootOfTrust, nonce: bytes, purpose: Purp
         kernel="Linux 6.12",
         task=task,
     )
-    return make_evidence(root, run, Request(nonce=nonce, purpose=purpose, body=nonce, now=int(time.time())))
+    return make_evidence(root, run, Request(nonce=nonce, purpose=purpose, body=b"", now=int(time.time())))
 
 
 def write_evidence(target: Path, bundle: Path, platform: Path, nonce: bytes, purpose: Purpose = Purpose.LOCAL) -> None:
@@ -44,3 +50,33 @@ def write_evidence(target: Path, bundle: Path, platform: Path, nonce: bytes, pur
     with open_soft(str(platform)) as root:
         target.write_bytes(evidence_of(enclave_of(bundle), root, nonce, purpose))
     target.chmod(0o644)
+
+
+@contextmanager
+def answering(folder: Path, name: str, answer: Callable[[dict[str, object]], dict[str, object]]) -> Iterator[None]:
+    """Be a run's supervisor that answers requests, until the block ends: the real directory, socket and desk.
+
+    Args:
+        folder: of all runs.
+        name: of this one.
+        answer: given a request's fields, with what to do as "do", returns the answer's; a `Refused` is passed on.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory = RunDirectory(str(folder), name, exact=True, tell=lambda _: None)
+    desk = Desk(directory.listener, lambda what, fields, _: (answer({**fields, "do": what}), []))
+    over = threading.Event()
+
+    def serve() -> None:
+        while not over.is_set():
+            for descriptor in select.select(desk.watched(), [], [], 0.05)[0]:
+                desk.ready(descriptor)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        desk.close(None)
+        directory.close()

@@ -56,12 +56,12 @@ class Served:
     def raw(self, *parts: bytes, end: bool = True) -> bytes:
         """Send bytes as they are, and return all that comes back."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            found = b""
             try:
                 for part in parts:
                     connection.sendall(part)
                 if end:
                     connection.shutdown(socket.SHUT_WR)
-                found = b""
                 while part := connection.recv(65536):
                     found += part
             except (ConnectionResetError, BrokenPipeError):

@@ -217,7 +217,6 @@ COMMANDS = (
         options=(
             _POLICY,
             Option(name="nonce", value="HEX", help="the challenge, 8 to 64 bytes; by default 32 fresh random ones"),
-            Option(name="purpose", value="NAME", help="local (the default), channel, key-release, csr or guest-data"),
             Option(name="output", short="o", value="FILE", help="also write the evidence to a file"),
             *_APPRAISING,
         ),

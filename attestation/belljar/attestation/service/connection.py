@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 2 << 20  # evidence of 1 MiB in base64, and endorsements
 _AT_ONCE = 64 * 1024
+_AT_ONCE_OF_HEAD = 2048  # h11 looks at the limit only while a head is incomplete
 _PARTING_S = 1.0
 _TARGET = re.compile(rb"/[\x21-\x7e]{0,1023}")
 _BEARER = re.compile(rb"[Bb]earer ([A-Za-z0-9._~+/=-]{1,256})")
@@ -54,6 +55,7 @@ class Exchange:
         self._connection = connection
         self._deadline = deadline
         self._clock = clock
+        self._bodiless = False  # HEAD asks for everything but the body
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
 
     def serve(self, answer: Callable[[Question], Answer]) -> None:
@@ -84,6 +86,7 @@ class Exchange:
         request = self._event()
         if not isinstance(request, h11.Request):
             raise ConnectionError("the other side has gone")
+        self._bodiless = request.method == b"HEAD"
         target = request.target
         if not _TARGET.fullmatch(target):
             raise ServiceRefused(f"target: got {target[:80]!r}, expected a path of at most 1024 characters")
@@ -127,7 +130,8 @@ class Exchange:
             if self._http.they_are_waiting_for_100_continue:
                 self._write(h11.InformationalResponse(status_code=100, headers=[]))
             self.hurry()
-            self._http.receive_data(self._connection.recv(_AT_ONCE))
+            head = self._http.their_state is h11.IDLE
+            self._http.receive_data(self._connection.recv(_AT_ONCE_OF_HEAD if head else _AT_ONCE))
 
     def _send(self, given: Answer) -> None:
         headers = [
@@ -142,7 +146,8 @@ class Exchange:
             headers.append(("WWW-Authenticate", 'Bearer realm="belljar verifier"'))
         reason = HTTPStatus(given.status).phrase.encode()
         self._write(h11.Response(status_code=given.status, headers=headers, reason=reason))
-        self._write(h11.Data(data=given.body))
+        if not self._bodiless:
+            self._write(h11.Data(data=given.body))
         self._write(h11.EndOfMessage())
 
     def _write(self, event: h11.Event) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import select
 import socket
-import ssl
 import threading
 import time
 from contextlib import suppress
@@ -20,6 +19,7 @@ from .answers import Answer, Question, refusal
 from .connection import Exchange
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from .api import Service
@@ -102,6 +102,8 @@ class Listener:
             Exchange(connection, deadline, time.monotonic).serve(self._answered)
         except OSError:  # the other side has gone, is too slow, or speaks no TLS
             pass
+        except Exception as error:  # noqa: BLE001 - a defect of ours, which must not end the service
+            self._say(f"an exchange failed: {type(error).__name__}")
         finally:
             connection.close()
             self._places.release()

@@ -1,7 +1,8 @@
 """`belljar attest`: ask a running enclave for evidence, with a fresh challenge, and appraise it.
 
 The enclave's supervisor answers the request `evidence` with `{"media_type", "evidence"}`; it is believed no more than a
-file from a stranger would be.
+file from a stranger would be. What it makes for whoever may ask on this machine is for the purpose `local`, and binds
+nothing but the nonce.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from belljar.attestation.attesting import Purpose
+from belljar.attestation.attesting import Purpose, report_data
 from belljar.attestation.verifier import Challenge, Message
 from belljar.libos.lifecycle import Connection, open_run
 from belljar.loader import report
@@ -37,30 +38,28 @@ def main(parsed: Parsed) -> int:
         raise UsageError("expected one run: belljar attest web", hint="belljar ps lists what is running")
     given = parsed.options.get("nonce")
     nonce = os.urandom(_FRESH_BYTES) if given is None else nonce_of(given)
-    purpose = parsed.options.get("purpose", Purpose.LOCAL.value)
-    if purpose not in [one.value for one in Purpose]:
-        known = ", ".join(one.value for one in Purpose)
-        raise UsageError(f"--purpose: got {purpose!r}, expected one of {known}")
+    challenge = Challenge(nonce=nonce, report_data=report_data(Purpose.LOCAL, b""))
     with loader_errors():
         bench = bench_of(parsed)
-        message = _asked(parsed.words[0], nonce, purpose)
+        message = _asked(parsed.words[0], nonce)
         output = parsed.options.get("output")
         if output is not None:
             replace_file(output, message.content)
             report.note(f"{output} answers the nonce {nonce.hex()}")
-        code = appraise(bench, message, Challenge(nonce=nonce), int(time.time()))
+        code = appraise(bench, message, challenge, int(time.time()))
     sys.stdout.flush()
     return 0 if code == UNDECIDED and output is not None else code  # it was asked for a file, and has made it
 
 
-def _asked(name: str, nonce: bytes, purpose: str) -> Message:
+def _asked(name: str, nonce: bytes) -> Message:
     """Return what a run's supervisor answers."""
     with open_run(name) as run:
         if not isinstance(run, Connection):
             raise LoaderError(
                 f"{name} has ended and makes no evidence any more", hint="belljar ps lists what is running"
             )
-        fields, descriptors = run.ask("evidence", {"nonce": nonce.hex(), "purpose": purpose}, patience_s=_PATIENCE_S)
+        request: dict[str, object] = {"nonce": nonce.hex(), "purpose": Purpose.LOCAL.value}
+        fields, descriptors = run.ask("evidence", request, patience_s=_PATIENCE_S)
     for descriptor in descriptors:  # none belongs to this answer
         os.close(descriptor)
     media_type, evidence = fields.get("media_type"), fields.get("evidence")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from belljar.attestation.verifier import PolicyRefused
 from belljar.loader import report
@@ -95,4 +95,4 @@ def _print(found: dict[str, object]) -> None:
 
 
 def _list(value: object) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else []
+    return [str(item) for item in cast("list[object]", value)] if isinstance(value, list) else []
