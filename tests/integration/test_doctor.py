@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from belljar.attestation.platforms import Reviewed
+from belljar.loader.commands.attestation.surveyed import algorithms
 from support.running import Belljar, has
 from support.users import ordinary_prefix
 
@@ -186,3 +188,22 @@ def test_a_probe_that_cannot_be_made_stops_no_other(ordinary: Belljar) -> None:
     findings = examined(ordinary, code=1)
     assert findings["user namespaces"]["found"].startswith("could not be looked at: ")
     assert findings["seccomp listener"]["name"]
+
+
+def test_the_root_of_trust_is_opened_and_algorithms_are_listed(belljar: Belljar) -> None:
+    belljar.environment["XDG_STATE_HOME"] = str(belljar.folder / "state")
+    told = json.loads(belljar("doctor", "--json").stdout)
+    found = {finding["name"]: finding for finding in told["findings"]}["root of trust"]
+    assert (found["state"], found["remedy"]) == ("missing", "belljar platform init makes one")
+    assert {"name", "use", "source", "withstands_quantum", "reviewed", "review_by"} == set(told["algorithms"][0])
+    belljar("platform", "init")
+    lines = belljar("doctor").stdout.splitlines()
+    assert any(line.startswith("degraded  root of trust:       soft, simulated: a secret in a file") for line in lines)
+    assert any(line.startswith("ML-DSA-65 ") and line.endswith("withstands") for line in lines)
+
+
+def test_an_overdue_review_is_named() -> None:
+    known = (Reviewed(name="old", use="signatures", source="1999", withstands_quantum=False, review_by="2000-01-01"),)
+    assert algorithms("1999-12-31", known).state == "ok"
+    late = algorithms("2000-01-02", known)
+    assert (late.state, late.cost) == ("degraded", "nobody has looked lately whether they still hold: old")

@@ -26,6 +26,7 @@ from belljar.attestation.platforms import (
     make_tpm,
     rotate_soft,
 )
+from belljar.libos.folders import platform_folder
 from belljar.loader import report
 from belljar.loader.bundle.files import PUBLIC, create_file
 from belljar.loader.commands.errors import loader_errors
@@ -52,13 +53,8 @@ def main(parsed: Parsed) -> int:
 
 
 def _folder(parsed: Parsed) -> str:
-    """Return where the platform is kept: by default where the system keeps state, root's for all, others' at home."""
-    if parsed.has("dir"):
-        return os.path.abspath(parsed.options["dir"])
-    if os.geteuid() == 0 and "XDG_STATE_HOME" not in os.environ:
-        return "/var/lib/belljar/platform"
-    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return os.path.join(home, "belljar/platform")
+    """Return where the platform is kept."""
+    return os.path.abspath(parsed.options["dir"]) if parsed.has("dir") else platform_folder()
 
 
 def _places(parsed: Parsed) -> Places:
