@@ -26,6 +26,7 @@ DOORS = {
         "belljar.attestation.keys",
         "belljar.attestation.measurement",
         "belljar.attestation.platforms",
+        "belljar.attestation.serving",
         "belljar.attestation.verifier",
     },
     "libos": {
