@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from belljar.attestation.attesting import Purpose
 from belljar.attestation.keys import load_public
@@ -20,6 +22,7 @@ from belljar.attestation.verifier import Reliance, from_corim, read_ear
 from belljar.loader.cli import main
 from support.bundles import make_project
 from support.enclaves import enclave_of, evidence_of, write_evidence
+from support.roots import FixedRoot
 from support.running import Belljar
 from support.users import ORDINARY_ID
 
@@ -303,6 +306,26 @@ def test_policies_are_refused_by_name(
 ) -> None:
     assert main(["policy", *words]) == code
     assert said in capsys.readouterr().err
+
+
+class _SoftwareTpm(FixedRoot):
+    kind = "swtpm"
+
+
+def test_a_tpm_needs_its_registers_spoken_of(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    certificate = x509.load_der_x509_certificate(_SoftwareTpm(b"u" * 32).chain[-1])
+    (here / "tpm.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    words = ["policy", "from", "app.bell", "--root", "tpm.pem"]
+    assert main(words) == 2
+    assert "expected --pcr BANK:N=HEX or --insecure-skip-pcrs" in capsys.readouterr().err
+    assert main([*words, "--pcr", "sha256:8"]) == 2
+    assert "--pcr: got 'sha256:8', expected such as" in capsys.readouterr().err
+    assert main([*words, "--pcr", "sha256:8=" + "ab" * 32, "--pcr", "sha256:23=" + "00" * 32]) == 0
+    said = capsys.readouterr()
+    assert f"    'sha256:8': [{'ab' * 32}]\n    'sha256:23': [{'00' * 32}]\n" in said.out
+    assert "swtpm has no hardware behind it" in said.err
+    assert main([*words, "--insecure-skip-pcrs", "--root", "root.pem", "--allow-simulated"]) == 0
+    assert "tees: [soft, tpm]\n" in capsys.readouterr().out
 
 
 def test_upgrades_need_a_signer(here: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
