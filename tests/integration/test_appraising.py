@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import dataclasses
 import json
 import os
@@ -41,16 +43,17 @@ def made(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_project(tmp_path_factory.mktemp("appraising"))
     belljar = Belljar(cache=cache, folder=folder)
     changed(folder, "app.yaml", "name: app\n", "name: app\nproduct_id: 7\nsecurity_version: 3\n")
-    belljar("keygen", "-o", "signer.pem")
-    belljar("keygen", "-o", "other.pem")
-    belljar("keygen", "-o", "verifier.pem", "--algorithm", "es256")
+    with contextlib.chdir(folder):
+        assert main(["keygen", "-o", "signer.pem"]) == 0
+        assert main(["keygen", "-o", "verifier.pem", "--algorithm", "es256"]) == 0
     belljar("build", "app.yaml", "-o", "app.bell", "--key", "signer.pem")
-    belljar("platform", "init", "--dir", "platform")
-    belljar("platform", "root", "--dir", "platform", "-o", "root.pem")
     policy = ("policy", "from", "app.bell", "--root", "root.pem")
-    belljar(*policy, "--allow-simulated", "-o", "policy.yaml")
-    belljar(*policy, "-o", "strict.yaml")
-    belljar(*policy, "--allow-simulated", "--upgrades", "-o", "upgrades.yaml")
+    with contextlib.chdir(folder):
+        assert main(["platform", "init", "--dir", "platform"]) == 0
+        assert main(["platform", "root", "--dir", "platform", "-o", "root.pem"]) == 0
+        assert main([*policy, "--allow-simulated", "-o", "policy.yaml"]) == 0
+        assert main([*policy, "-o", "strict.yaml"]) == 0
+        assert main([*policy, "--allow-simulated", "--upgrades", "-o", "upgrades.yaml"]) == 0
     write_evidence(folder / "evidence", folder / "app.bell", folder / "platform", NONCE)
     return folder
 
@@ -160,8 +163,8 @@ def test_a_newer_version_of_the_signer_is_taken_where_upgrades_are(
     assert verdict(capsys, "found", "--policy", "policy.yaml", code=1)["failed"] == ["code"]
 
 
-def test_another_platform_is_not_believed(here: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Belljar(cache=cache, folder=here)("platform", "init", "--dir", "elsewhere")
+def test_another_platform_is_not_believed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["platform", "init", "--dir", "elsewhere"]) == 0
     write_evidence(here / "found", here / "app.bell", here / "elsewhere", NONCE)
     told = verdict(capsys, "found", "--policy", "policy.yaml", code=3)
     assert told["verdict"] == "not believed"
@@ -332,3 +335,47 @@ def test_upgrades_need_a_signer(here: Path, cache: Path, capsys: pytest.CaptureF
     Belljar(cache=cache, folder=here)("build", "app.yaml", "-o", "unsigned.bell")
     assert main(["policy", "from", "unsigned.bell", "--root", "root.pem", "--upgrades"]) == 125
     assert "nobody signed it" in capsys.readouterr().err
+
+
+SNP_POLICY = """\
+version: 1
+id: hardware
+tees: [amd-snp]
+roots: {{amd-snp: ["sha256:{root}"]}}
+code: [{{measurement: {measurement}}}]
+nonce: required
+insecure_skip_purpose: true
+provider: any
+insecure_skip_data_consistency: true
+insecure_skip_task: true
+revocation: required
+amd-snp:
+  max_vmpl: 0
+  allow_smt: true
+  min_tcb: {{Milan: {{bootloader: 4, tee: 0, snp: 24, microcode: {microcode}}}}}
+"""
+
+
+def test_a_report_of_hardware_needs_its_endorsements(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = json.loads((Path(__file__).parents[1] / "vectors/evidence/snp-Milan-B0-v3.json").read_text())
+    monkeypatch.chdir(tmp_path)
+    Path("report").write_bytes(base64.b64decode(kept["evidence"]))
+    names = [f"endorsement-{number}" for number in range(len(kept["certificates"]) + len(kept["crls"]))]
+    for name, content in zip(names, [*kept["certificates"], *kept["crls"]], strict=True):
+        Path(name).write_bytes(base64.b64decode(content))
+    claims = kept["claims"]
+    words = {"root": kept["roots"][0], "measurement": claims["measurement"]}
+    Path("policy.yaml").write_text(SNP_POLICY.format(**words, microcode=219))
+    Path("newer.yaml").write_text(SNP_POLICY.format(**words, microcode=220))
+    endorsed = [word for name in names for word in ("--endorsements", name)]
+    nonce = bytes.fromhex(claims["report_data"])
+    asked = ("report", "--policy", "policy.yaml", "--at", str(kept["now"]))
+    told = verdict(capsys, *asked, *endorsed, nonce=nonce, code=0)
+    assert (told["status"], told["claims"]["tee"]) == ("affirming", "amd-snp")
+    told = verdict(capsys, *asked, *endorsed[:-2], nonce=nonce, code=3)
+    assert "revocation" in told["error"]
+    assert verdict(capsys, *asked, nonce=nonce, code=3)["verdict"] == "not believed"
+    told = verdict(capsys, "report", "--policy", "newer.yaml", *asked[3:], *endorsed, nonce=nonce, code=1)
+    assert [name for name in told["failed"] if "microcode" not in name] == []

@@ -100,7 +100,7 @@ def test_examining_decides_nothing_and_believes_nothing_broken() -> None:
 
 
 @given(name=st.text(max_size=60), identifier=st.text(min_size=1, max_size=60))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 def test_no_name_breaks_out_of_a_policy(name: str, identifier: str) -> None:
     values = (dataclasses.replace(VALUES, name=name),)
     for upgrades in (False, True):
