@@ -79,7 +79,7 @@ def _access(parsed: Parsed) -> Access:
 def _private_folder(path: str) -> str:
     """Return a folder that only its owner may write to: who writes there decides what is accepted."""
     status = os.stat(folder_of(path))
-    if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
+    if hasattr(os, "geteuid") and (status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid())):
         raise LoaderError(f"{path}: others may write to it, and so decide what is accepted", hint=f"chmod 700 {path}")
     return path
 
