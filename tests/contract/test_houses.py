@@ -21,10 +21,14 @@ DOORS = {
         "belljar.fs.volumes",
     },
     "attestation": {
+        "belljar.attestation.attesting",
         "belljar.attestation.cose",
         "belljar.attestation.errors",
         "belljar.attestation.keys",
         "belljar.attestation.measurement",
+        "belljar.attestation.platforms",
+        "belljar.attestation.serving",
+        "belljar.attestation.verifier",
     },
     "libos": {
         "belljar.libos.enclave",

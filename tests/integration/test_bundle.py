@@ -45,7 +45,7 @@ def test_a_key_is_private_and_never_overwritten(belljar: Belljar) -> None:
     assert (belljar.folder / "elsewhere.pem").read_bytes() == before
 
 
-@pytest.mark.parametrize("algorithm", ["ed25519", "es256", "es384"])
+@pytest.mark.parametrize("algorithm", ["ed25519", "es256", "es384", "ml-dsa-65"])
 def test_build_verify_run(belljar: Belljar, project: Path, algorithm: str) -> None:
     assert project
     signer = belljar("keygen", "--algorithm", algorithm, "-o", "k.pem").stdout.strip()

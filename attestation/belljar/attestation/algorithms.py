@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from .cbor import Cbor
 
 _KTY, _CRV, _X, _Y = 1, -1, -2, -3  # labels of a COSE_Key: RFC 9053 7.1, 7.2
-_OKP, _EC2 = 1, 2
+_KEY_ALG, _AKP_PUB = 3, -1  # RFC 9052 7.1, RFC 9964 3
+_OKP, _EC2, _AKP = 1, 2, 7
 
 
 class Algorithm(Protocol):
@@ -153,12 +155,51 @@ class _Ecdsa:
             raise KeyRefused(f"the signer's key is not one of {self.name}: {error}") from error
 
 
+class _MlDsa65:
+    """ML-DSA-65 (FIPS 204), against quantum computers; a key of COSE type AKP names its algorithm (RFC 9964)."""
+
+    name = "ml-dsa-65"
+    identifier = -49
+    accepted = frozenset({-49})
+
+    def generate(self) -> PrivateKeyTypes:
+        return MLDSA65PrivateKey.generate()
+
+    def fits(self, public: PublicKeyTypes) -> bool:
+        return isinstance(public, MLDSA65PublicKey)
+
+    def sign(self, private: PrivateKeyTypes, message: bytes) -> bytes:
+        assert isinstance(private, MLDSA65PrivateKey)  # noqa: S101 - ours: the table was asked by the key
+        return private.sign(message)
+
+    def verify(self, public: PublicKeyTypes, signature: bytes, message: bytes) -> None:
+        assert isinstance(public, MLDSA65PublicKey)  # noqa: S101 - ours, as above
+        try:
+            public.verify(signature, message)
+        except InvalidSignature as error:
+            raise SignatureRefused("the signature does not match what is signed") from error
+
+    def to_cose(self, public: PublicKeyTypes) -> dict[int | str, Cbor]:
+        raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return {_KTY: _AKP, _KEY_ALG: self.identifier, _AKP_PUB: raw}
+
+    def from_cose(self, key: dict[int | str, Cbor]) -> PublicKeyTypes:
+        raw = key.get(_AKP_PUB)
+        if not isinstance(raw, bytes) or key != {_KTY: _AKP, _KEY_ALG: self.identifier, _AKP_PUB: raw}:
+            raise KeyRefused(f"the signer's key is not one of {self.name}")
+        try:
+            return MLDSA65PublicKey.from_public_bytes(raw)
+        except ValueError as error:
+            raise KeyRefused(f"the signer's key is not one of {self.name}: {error}") from error
+
+
 ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm
     for algorithm in (
         _Ed25519(),
         _Ecdsa("es256", (-7, -9), ec.SECP256R1(), 1),
         _Ecdsa("es384", (-35, -51), ec.SECP384R1(), 2),
+        _MlDsa65(),
     )
 }
 

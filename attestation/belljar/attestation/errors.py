@@ -1,10 +1,19 @@
 """What can go wrong in this house, cut by what a caller does about it.
 
 `CborRefused`: bytes are not deterministic CBOR. `KeyRefused`: a key cannot be used; the person gives another one.
-`SignatureRefused`: what is signed must not be believed. Importing this costs nothing.
+`SignatureRefused`: what is signed must not be believed. `EvidenceRefused`: nothing an attester says may be believed.
+`PolicyRefused`: an appraisal policy has a hole or a mistake; its author fixes it. `AppraisalRefused`: the evidence is
+authentic, and the policy says no. `PlatformRefused`, `RootCannot`, `SealRefused`: of roots of trust and what is sealed
+under them. Importing this costs nothing.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .appraisal.verdict import Appraisal
+    from .steps import Step
 
 
 class AttestationError(Exception):
@@ -20,6 +29,18 @@ class AttestationError(Exception):
         self.hint = hint
 
 
+class PlatformRefused(AttestationError):
+    """A root of trust cannot be used: its files are damaged, others can read them, or its device does not answer."""
+
+
+class RootCannot(AttestationError):
+    """A kind of root of trust has no such ability; another kind has."""
+
+
+class SealRefused(AttestationError):
+    """What was sealed is not for this enclave, this platform or this version, or it was changed."""
+
+
 class CborRefused(AttestationError):
     """The bytes are not CBOR, or not in the one deterministic form."""
 
@@ -30,3 +51,34 @@ class KeyRefused(AttestationError):
 
 class SignatureRefused(AttestationError):
     """A signature does not hold, or what carries it is malformed."""
+
+
+class EvidenceRefused(AttestationError):
+    """Evidence is malformed, or a check of its authenticity failed.
+
+    Args:
+        message: as above.
+        steps: what was checked up to then; the last one failed.
+        hint: as above.
+    """
+
+    def __init__(self, message: str, *, steps: tuple[Step, ...] = (), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.steps = steps
+
+
+class PolicyRefused(AttestationError):
+    """An appraisal policy leaves something out, or says something it cannot mean."""
+
+
+class AppraisalRefused(AttestationError):
+    """Authentic evidence that does not satisfy the policy.
+
+    Args:
+        message: the rules that failed.
+        appraisal: the whole verdict.
+    """
+
+    def __init__(self, message: str, *, appraisal: Appraisal) -> None:
+        super().__init__(message)
+        self.appraisal = appraisal

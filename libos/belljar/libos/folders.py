@@ -66,3 +66,14 @@ def runs_folder() -> str:
             hint="set BELLJAR_RUNTIME_DIR to the absolute path of a folder that only you can write",
         )
     return folder
+
+
+def platform_folder() -> str:
+    """Return where the root of trust of this machine is kept: root's for all, others' at home.
+
+    It is not made here, and not looked at: who opens it does.
+    """
+    if os.geteuid() == 0 and "XDG_STATE_HOME" not in os.environ:
+        return "/var/lib/belljar/platform"
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(home, "belljar/platform")

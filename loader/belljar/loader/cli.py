@@ -18,6 +18,16 @@ _VERBOSE = Option(name="verbose", short="v", help="say what is measured and how 
 
 _SIGNER = Option(name="signer", value="SIGNER", help="refuse a bundle of anybody else: sha256:… or a key file")
 _OUTPUT = Option(name="output", short="o", value="FILE", help="where to write")
+_POLICY = Option(name="policy", value="FILE", help="what to accept; without it nothing is decided")
+_APPRAISING = (
+    Option(
+        name="endorsements", value="FILE", many=True,
+        help="certificates, revocation lists, collateral; may be repeated",
+    ),
+    Option(name="ear", value="FILE", help="write the signed result: a JWT, or a CWT if FILE ends in .cwt"),
+    Option(name="key", value="KEY.pem", help="the private key that signs the result"),
+    JSON,
+)  # fmt: skip
 
 COMMANDS = (
     Command(
@@ -145,7 +155,10 @@ COMMANDS = (
         name="keygen",
         usage="[OPTIONS]",
         help="make a key that signs bundles, and print the signer id it stands for",
-        options=(_OUTPUT, Option(name="algorithm", value="NAME", help="ed25519 (the default), es256 or es384")),
+        options=(
+            _OUTPUT,
+            Option(name="algorithm", value="NAME", help="ed25519 (the default), es256, es384 or ml-dsa-65"),
+        ),
         run="belljar.loader.commands.bundles.keygen",
         example="belljar keygen -o signer.pem",
     ),
@@ -181,6 +194,66 @@ COMMANDS = (
         run="belljar.loader.commands.volumes.dispatch",
         greedy=True,
         example="belljar volume create state.vol",
+    ),
+    Command(
+        name="platform",
+        usage="[OPTIONS] (init | show | root | rotate)",
+        help="make, show, hand out or renew this machine's root of trust, on which identity and sealed keys rest",
+        options=(
+            Option(name="platform", value="KIND", help="soft, tpm or tsm; by default what is there; init makes soft"),
+            Option(name="dir", value="FOLDER", help="where it is kept"),
+            Option(name="tpm", value="ADDRESS", help="/dev/tpmrm0 (the default), unix:/path or tcp:host:port"),
+            Option(name="algorithm", value="NAME", help="ed25519 (the default), es256, es384 or ml-dsa-65"),
+            Option(name="output", short="o", value="FILE", help="root: where to write the certificate"),
+            JSON,
+        ),
+        run="belljar.loader.commands.platform.command",
+        example="belljar platform init",
+    ),
+    Command(
+        name="attest",
+        usage="[OPTIONS] RUN",
+        help="ask a running enclave for evidence, and appraise it",
+        options=(
+            _POLICY,
+            Option(name="nonce", value="HEX", help="the challenge, 8 to 64 bytes; by default 32 fresh random ones"),
+            Option(name="output", short="o", value="FILE", help="also write the evidence to a file"),
+            *_APPRAISING,
+        ),
+        run="belljar.loader.commands.attestation.attest",
+        example="belljar attest web --policy policy.yaml",
+    ),
+    Command(
+        name="verify-evidence",
+        usage="[OPTIONS] FILE",
+        help="appraise evidence in a file: say what was compared, found and expected, and decide by a policy",
+        options=(
+            _POLICY,
+            Option(name="nonce", value="HEX", help="the challenge that was asked, 8 to 64 bytes"),
+            Option(name="report-data", value="HEX", help="what it must bind, 64 bytes"),
+            Option(name="at", value="TIME", help="judge as of then: 2026-01-31T00:00:00Z, or seconds since 1970"),
+            *_APPRAISING,
+        ),
+        run="belljar.loader.commands.attestation.verify_evidence",
+        example="belljar verify-evidence web.evidence --policy policy.yaml --nonce 00112233445566778899aabbccddeeff",
+    ),
+    Command(
+        name="policy",
+        usage="COMMAND …",
+        help="write and check appraisal policies: belljar policy help",
+        options=(),
+        run="belljar.loader.commands.attestation.policy",
+        greedy=True,
+        example="belljar policy from app.bell --root root.pem --allow-simulated -o policy.yaml",
+    ),
+    Command(
+        name="verifier",
+        usage="COMMAND …",
+        help="appraise evidence for others over HTTP: belljar verifier help",
+        options=(),
+        run="belljar.loader.commands.attestation.verifier",
+        greedy=True,
+        example="belljar verifier serve --key verifier.pem --dir policies",
     ),
     Command(
         name="doctor",

@@ -1,0 +1,1 @@
+"""`belljar platform`: the root of trust of this machine. Cold."""
