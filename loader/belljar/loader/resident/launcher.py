@@ -60,8 +60,17 @@ class Child:
         self.channel = channel
         self.key = key
         self.request = request
-        self.state = _BUILDING
+        self.readies = 0
+        self.callers = 0
+        self.given_up = False
         self.since = time.monotonic()
+
+    @property
+    def state(self) -> str:
+        """What it does: it says `ready` when its enclave stands, and again when a caller had gone away."""
+        if self.given_up or 0 < self.callers >= self.readies:
+            return _SERVING
+        return _READY if self.readies else _BUILDING
 
     def free(self) -> bool:
         """Say whether it could take a caller."""
@@ -167,7 +176,7 @@ class Launcher:
             return False
         finally:
             os.chdir("/")  # nobody's folder is kept busy
-        child.state = _SERVING
+        child.callers += 1
         child.request = request
         child.since = time.monotonic()
         self._served += 1
@@ -218,7 +227,7 @@ class Launcher:
     def _on_word(self, child: Child) -> None:
         word, _ = wire.take(child.channel)
         if word == wire.READY:
-            child.state = _READY
+            child.readies += 1
             child.since = time.monotonic()
         elif not word:  # it has a caller now, or ends
             self._forget(child.channel.fileno())
@@ -254,7 +263,7 @@ class Launcher:
             self._give_up(child)
 
     def _give_up(self, child: Child) -> None:
-        child.state = _SERVING  # nobody shall be sent there
+        child.given_up = True
         self._wanted.pop(child.key, None)
         if child.channel.fileno() >= 0:
             self._forget(child.channel.fileno())
