@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import pty
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -251,14 +253,26 @@ class TestWhoIsServed:
             line.send(word or b"x")
             assert wire.take(line)[0] in (wire.COLD, b"")
             line.close()
-        nonsense = os.memfd_create("nonsense")
-        os.write(nonsense, b"\x00nonsense")
-        line = wire.call(str(served.runs))
-        assert line is not None
-        wire.hand_on(line, [nonsense, 0, 1, 2])
-        assert wire.take(line)[0] == wire.COLD
-        line.close()
-        os.close(nonsense)
+        stamp, pair = wire.installation(), (("A", "b"),)
+        hostile: list[Any] = [
+            (),
+            "nonsense",
+            (stamp, pair, ("--", "/bin/true"), 1, pair),
+            (stamp, pair, ("--", 7), "/", pair),
+            (stamp, pair, 7, "/", pair),
+            (stamp, pair, ("--", "/bin/true"), "/", (("A=\0", "b"),)),
+            (stamp, pair, ("--", "/bin/true"), "/", (("A", "b", "c"),)),
+            (stamp, pair, ("--", "/bin/true"), "/none", pair),
+        ]
+        for content in (b"\x00nonsense", *map(marshal.dumps, hostile)):
+            nonsense = os.memfd_create("nonsense")
+            os.write(nonsense, content)
+            line = wire.call(str(served.runs))
+            assert line is not None
+            wire.hand_on(line, [nonsense, 0, 1, 2])
+            assert wire.take(line)[0] == wire.COLD
+            line.close()
+            os.close(nonsense)
         served.serves("--", "/bin/true")
 
 
