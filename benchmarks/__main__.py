@@ -16,6 +16,7 @@ from .crowd import density
 from .peers import LAUNCHES, PYTHON, Peer, belljar, launched, sandboxes
 from .rounds import Table
 from .suites import cold_start, hashed_read, imports, many_files, memory, spawn, syscalls, warm_start
+from .volumes import volume
 from .work import cpu, loopback
 
 SUITES: dict[str, Callable[[Bench], list[Table]]] = {
@@ -30,6 +31,7 @@ SUITES: dict[str, Callable[[Bench], list[Table]]] = {
     "many-files": many_files,
     "memory": memory,
     "density": density,
+    "volume": volume,
 }
 
 
@@ -70,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(SUITES)} (default: all)")
     parser.add_argument("--rounds", type=int, default=20, help="how often each is measured (default: 20)")
     parser.add_argument("--enclaves", type=int, default=100, help="how many at once, for density (default: 100)")
+    parser.add_argument("--million", action="store_true", help="with a million files, too, for volume: takes long")
     parser.add_argument(
         "--small", action="store_true", help="small sizes, to see whether it runs; figures mean nothing"
     )
@@ -77,18 +80,20 @@ def _parser() -> argparse.ArgumentParser:
         "--belljar", type=Path, metavar="SCRIPT", help="an installed one (default: a wheel of this checkout)"
     )
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep belljar's cache there (default: a new one)")
-    parser.add_argument("--beside", metavar="PEER,…", help="which other sandboxes (default: all that work here)")
+    parser.add_argument("--beside", metavar="PEER,…", help="which others (default: all that work here)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every value, too")
     return parser
 
 
 def _bench(arguments: argparse.Namespace, folder: Path, bundles: Path, script: Path) -> tuple[Bench, list[str]]:
     others, left_out = sandboxes(bundles)
-    if arguments.beside is not None:
-        others = [peer for peer in others if peer.name in arguments.beside.split(",")]
+    beside = None if arguments.beside is None else frozenset(arguments.beside.split(","))
+    if beside is not None:
+        others = [peer for peer in others if peer.name in beside]
     bench = Bench(
         [Peer("native", ()), launched(script, LAUNCHES[0]), *others], script, folder,
         rounds=arguments.rounds, enclaves=arguments.enclaves, small=arguments.small,
+        beside=beside, million=arguments.million,
     )  # fmt: skip
     return bench, left_out
 

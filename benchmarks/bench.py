@@ -25,10 +25,21 @@ class Bench:
         folder: where programs and their files are; the working directory.
         enclaves: how many at once, for `density`.
         small: small sizes, to see whether a benchmark runs; the figures mean nothing.
+        beside: the only others that are wanted; None for all.
+        million: a million files, too, for `volume`.
     """
 
-    def __init__(
-        self, peers: list[Peer], script: Path, folder: Path, *, rounds: int, enclaves: int, small: bool
+    def __init__(  # noqa: PLR0913 - one per option
+        self,
+        peers: list[Peer],
+        script: Path,
+        folder: Path,
+        *,
+        rounds: int,
+        enclaves: int,
+        small: bool,
+        beside: frozenset[str] | None = None,
+        million: bool = False,
     ) -> None:
         self.peers = peers
         self.script = script
@@ -36,6 +47,8 @@ class Bench:
         self.rounds = rounds
         self.enclaves = enclaves
         self.small = small
+        self.beside = beside
+        self.million = million
         self.notes: list[str] = []
 
     @property

@@ -11,12 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from support.running import PYTHON, SESSION_MARK, Belljar
 from support.source import ROOT
 from support.users import ORDINARY_ID, ordinary_prefix
 
 _SETTLE_S = 5.0
+
+settings.register_profile("belljar", deadline=None)  # no test asserts how long something takes
+settings.load_profile("belljar")
 
 
 @pytest.fixture(scope="session")

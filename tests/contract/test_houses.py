@@ -18,6 +18,7 @@ DOORS = {
         "belljar.fs.measuring",
         "belljar.fs.pseudo",
         "belljar.fs.serving",
+        "belljar.fs.mounting",
         "belljar.fs.volumes",
     },
     "attestation": {
@@ -27,6 +28,7 @@ DOORS = {
         "belljar.attestation.keys",
         "belljar.attestation.measurement",
         "belljar.attestation.platforms",
+        "belljar.attestation.serving",
         "belljar.attestation.verifier",
     },
     "libos": {

@@ -104,6 +104,15 @@ def test_a_mount_that_hides_another(belljar: Belljar) -> None:
     assert str(belljar.folder / "app/data") in said
 
 
+def test_a_volume_that_the_program_would_see(belljar: Belljar) -> None:
+    (belljar.folder / "app").mkdir()
+    (belljar.folder / "app/data.vol").write_bytes(b"")
+    volume = "  - {type: encrypted, path: /data, source: app/data.vol, key: file}\n"
+    said = check(belljar, APP + volume)
+    assert f"m.yaml:7:5: warning: /app shows {belljar.folder}/app/data.vol, the volume of /data: exclude it" in said
+    check(belljar, APP.replace("app}", 'app, include: ["*.py"]}') + volume, exit_code=0)
+
+
 def test_a_mount_over_an_empty_place_hides_nothing(belljar: Belljar) -> None:
     (belljar.folder / "app/data").mkdir(parents=True)
     check(belljar, f"{APP}  - {{type: tmpfs, path: /app/data}}\n", exit_code=0)

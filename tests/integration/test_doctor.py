@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from belljar.attestation.platforms import Reviewed
+from belljar.loader.cli import main
+from belljar.loader.commands.attestation.surveyed import algorithms, root_of_trust
 from support.running import Belljar, has
 from support.users import ordinary_prefix
 
@@ -54,6 +57,7 @@ def test_enclaves_run_here(anybody: Belljar) -> None:
     assert lines[-1].startswith("verdict: enclaves run here; ")
     assert "ok        user namespaces:     can be made by " in "\n".join(lines)
     assert max(map(len, lines)) < 200
+    assert any(line.startswith("ML-DSA-65 ") and line.endswith("withstands") for line in lines)
 
 
 def test_whatever_is_not_ok_has_its_price(anybody: Belljar) -> None:
@@ -186,3 +190,22 @@ def test_a_probe_that_cannot_be_made_stops_no_other(ordinary: Belljar) -> None:
     findings = examined(ordinary, code=1)
     assert findings["user namespaces"]["found"].startswith("could not be looked at: ")
     assert findings["seccomp listener"]["name"]
+
+
+def test_the_root_of_trust_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    found = root_of_trust()
+    assert (found.state, found.remedy) == ("missing", "belljar platform init makes one")
+    assert main(["platform", "init"]) == 0
+    found = root_of_trust()
+    assert found.state == "degraded"
+    assert found.found.startswith("soft, simulated: a secret in a file, so whoever reads the file or is root")
+    (tmp_path / "state/belljar/platform/soft.platform").write_bytes(b"broken")
+    assert root_of_trust().state == "missing"
+
+
+def test_an_overdue_review_is_named() -> None:
+    known = (Reviewed(name="old", use="signatures", source="1999", withstands_quantum=False, review_by="2000-01-01"),)
+    assert algorithms("1999-12-31", known).state == "ok"
+    late = algorithms("2000-01-02", known)
+    assert (late.state, late.cost) == ("degraded", "nobody has looked lately whether they still hold: old")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.running import PYTHON, Belljar
+from support.running import PYTHON, SCRIPT, Belljar
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 EXPECTED = {
@@ -21,6 +22,7 @@ EXPECTED = {
     "flask-gunicorn": '200 {"hello":"from inside","worker":true}\ngunicorn ended with 0\n',
     "multiprocessing": "1229 primes\n2000 additions\n",
     "sqlite": "wal\n400 19800\nok\n",
+    "encrypted-volume": "1 2000\nok\n",
     "coreutils": "['4', 'fish']\n['8', 'words.txt']\n",
 }
 
@@ -49,8 +51,21 @@ def prepared(belljar: Belljar, name: str, environment: Callable[[Path], Path]) -
         belljar.environment["VIRTUAL_ENV"] = str(environment(requirements))
     else:
         belljar.environment["PATH"] = f"{Path(PYTHON).parent}:/usr/bin:/bin"
+    folder = belljar.folder
     belljar.folder = MANIFESTS / name
+    if name == "encrypted-volume":
+        make_volume(belljar, folder)
     return belljar
+
+
+def make_volume(belljar: Belljar, folder: Path) -> None:
+    """Make the volume of a manifest as manifests/README.md says, in a copy of its folder."""
+    belljar.folder = folder / "copy"
+    shutil.copytree(MANIFESTS / "encrypted-volume", belljar.folder, ignore=shutil.ignore_patterns("data.vol*"))
+    lines = [line for line in (MANIFESTS / "README.md").read_text().splitlines() if "data.vol" in line]
+    make = " ".join(lines).partition("&&")[2].rpartition("&& belljar run app.yaml &&")[0]
+    environment = {**belljar.environ(), "PATH": f"{SCRIPT.parent}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-ec", make], cwd=belljar.folder, env=environment, check=True, capture_output=True)
 
 
 def test_every_folder_is_expected() -> None:
@@ -68,6 +83,11 @@ def test_it_runs(belljar: Belljar, environment: Callable[[Path], Path], name: st
 def test_there_is_nothing_to_warn_of(belljar: Belljar, environment: Callable[[Path], Path], name: str) -> None:
     done = prepared(belljar, name, environment)("check", "app.yaml")
     assert done.stdout == "1 manifest(s), 0 problem(s), 0 note(s)\n"
+
+
+def test_what_is_in_a_volume_is_there_at_the_next_run(belljar: Belljar, environment: Callable[[Path], Path]) -> None:
+    ready = prepared(belljar, "encrypted-volume", environment)
+    assert [ready("run", "app.yaml").stdout.split()[0] for _ in range(3)] == ["1", "2", "3"]
 
 
 def test_a_package_of_the_environment_can_be_used_without_a_manifest(

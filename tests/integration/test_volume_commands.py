@@ -262,3 +262,23 @@ def test_the_commands_explain_themselves(belljar: Belljar) -> None:
     assert "expected one of them" in belljar("volume", "stat", *KEY, "--passphrase-fd", "0", "x", check=2).stderr
     assert "expected one volume, got 0 words" in belljar("volume", "create", *KEY, check=2).stderr
     assert "--owner me: expected two numbers" in belljar("volume", "create", "--owner", "me", "x", check=2).stderr
+
+
+def test_every_key_can_be_replaced(belljar: Belljar, volume: Path) -> None:
+    (belljar.folder / "kept").write_bytes(os.urandom(200_000))
+    (belljar.folder / "pass").write_text("correct horse battery staple\n")
+    belljar("volume", "put", *OPEN, "state.vol", "kept", "/")
+    before = volume.read_bytes()
+    belljar("volume", "snapshot", *OPEN, "state.vol", "old")
+    refused = belljar("volume", "rekey", "--data", *OPEN, "state.vol", check=125)
+    assert "has 1 snapshots, which would not be taken along" in refused.stderr
+    belljar("volume", "snapshot", *OPEN, "--delete", "state.vol", "old")
+    belljar("volume", "rekey", "--data", *OPEN, "--new-passphrase-file", "pass", "state.vol")
+    opened = ("--passphrase-file", "pass", *ANCHORS)
+    belljar("volume", "get", *opened, "state.vol", "/kept", "again")
+    assert (belljar.folder / "again").read_bytes() == (belljar.folder / "kept").read_bytes()
+    assert "sound" in belljar("volume", "check", *opened, "state.vol").stdout
+    assert "no key-file slot" in belljar("volume", "stat", *OPEN, "state.vol", check=125).stderr
+    (belljar.folder / "old.vol").write_bytes(before)
+    assert "never seen this volume" in belljar("volume", "ls", *OPEN, "old.vol", check=125).stderr
+    assert not (belljar.folder / "state.vol.rekeyed").exists()

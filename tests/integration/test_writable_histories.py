@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from support.behaviour.histories import SIZES, SLOTS
-from support.memory_tree import MemoryTree
 from support.mounting import environment, mounted
+from support.writable_trees import TREES
 
 HISTORIES = int(os.environ.get("BELLJAR_HISTORIES", "40"))
 PATHS = ("a", "b", "d", "d/a", "d/b", "d/d", "d/d/a", "e", "e/a", "s", "s/a")
@@ -92,13 +92,13 @@ TREE = st.one_of(
 )
 
 
-@pytest.fixture(scope="module")
-def player() -> Iterator[subprocess.Popen[str]]:
+@pytest.fixture(scope="module", params=TREES)
+def player(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
     if os.geteuid() != 0:
         pytest.skip("not root: histories change owners")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("/dev/fuse cannot be opened here")
-    with mounted(MemoryTree()) as mount:
+    with mounted(TREES[request.param]()) as mount:
         words = mount.inside(sys.executable, "-m", "support.behaviour.histories", mount.fuse, mount.tmpfs)
         pipe = subprocess.PIPE
         with subprocess.Popen(words, text=True, env=environment(), stdin=pipe, stdout=pipe) as process:

@@ -148,7 +148,7 @@ class History:
         ino, offset, size = self._file(), self.chance.randrange(250_000), self.chance.randrange(100_000)
         found: list[bytes] = []
         self.both(
-            lambda: found.append(self.tree.read(ino, offset, size)),
+            lambda: found.append(bytes(self.tree.read(ino, offset, size))),
             lambda: found.append(bytes(self.model.regular(ino).content[offset : offset + size])),
         )
         assert not found or found[0] == found[1]

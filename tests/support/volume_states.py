@@ -39,5 +39,5 @@ def state_of(tree: WritableTree, known_times: dict[int, int] | None = None) -> S
 
 def _content(tree: WritableTree, attributes: Attributes) -> bytes:
     if S_ISREG(attributes.mode):
-        return tree.read(attributes.ino, 0, attributes.size + 10)
+        return bytes(tree.read(attributes.ino, 0, attributes.size + 10))
     return tree.target(attributes.ino) if S_ISLNK(attributes.mode) else b""

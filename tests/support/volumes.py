@@ -57,6 +57,10 @@ class MemoryContainer:
         self._strike("pread")
         return bytes(self.content[offset : offset + size])
 
+    def expect(self, offset: int, length: int) -> None:
+        assert offset >= 0
+        assert length > 0
+
     def pwrite(self, content: bytes | bytearray | memoryview, offset: int) -> None:
         self._strike("pwrite")
         fresh = set(range(offset // 4096, -(-(offset + len(content)) // 4096))) - self.allocated

@@ -16,25 +16,29 @@ from dataclasses import dataclass
 
 from .appraisal.bench import Asked, Bench, Challenge
 from .appraisal.corim import from_corim, to_corim
+from .appraisal.drafting import Draft, policy_text
 from .appraisal.hardware_rules import judge_hardware
 from .appraisal.loading import load_policy, policy_from
 from .appraisal.policy import Policy
 from .appraisal.reference import Difference, ReferenceValues, differences
 from .appraisal.rules import judge_common
 from .appraisal.verdict import Appraisal
-from .claims import Claims
+from .claims import Claims, Tee
 from .dcap.verify import DcapFormat
 from .dcap.wire import parse_collateral
 from .ear.reading import EarResult, Reliance, read_ear
 from .ear.writing import Issue, ear_cwt, ear_jwt
 from .eat.cmw import unwrap
+from .eat.verify import EatFormat, brought_root, check_profile
+from .endorsing import endorsements_in
 from .errors import AppraisalRefused, EvidenceRefused, PolicyRefused
 from .evidence import MAX_EVIDENCE_BYTES, Collateral, Endorsements, EvidenceFormat, Trust
 from .ratls.verify import RatlsFormat
 from .snp.table import parse_table
 from .snp.verify import SnpFormat
-from .steps import Trail
+from .steps import Step, Trail
 from .tpm_quote.verify import TpmFormat
+from .x509.roots import VENDOR_ROOTS
 
 __all__ = [
     "FORMATS",
@@ -44,6 +48,7 @@ __all__ = [
     "Claims",
     "Collateral",
     "Difference",
+    "Draft",
     "EarResult",
     "Endorsements",
     "EvidenceRefused",
@@ -53,21 +58,31 @@ __all__ = [
     "PolicyRefused",
     "ReferenceValues",
     "Reliance",
+    "Step",
+    "Tee",
+    "Unjudged",
     "Verifier",
     "differences",
     "ear_cwt",
     "ear_jwt",
+    "endorsements_in",
+    "examine",
     "from_corim",
     "load_policy",
     "parse_collateral",
     "parse_table",
     "policy_from",
+    "policy_text",
     "read_ear",
     "to_corim",
     "verify",
 ]
 
-FORMATS: tuple[EvidenceFormat, ...] = (SnpFormat(), DcapFormat(), TpmFormat(), RatlsFormat())
+_PLATFORMS: tuple[EvidenceFormat, ...] = (SnpFormat(), DcapFormat(), TpmFormat(), RatlsFormat())
+FORMATS: tuple[EvidenceFormat, ...] = (
+    *_PLATFORMS,
+    EatFormat(platforms={media_type: one for one in _PLATFORMS for media_type in one.media_types}),
+)
 """Every kind of evidence that is known, in the order they are asked."""
 _ANY_TYPES = frozenset({"application/octet-stream", "application/json", "application/cbor"})  # say nothing
 
@@ -78,6 +93,19 @@ class Message:
 
     content: bytes
     media_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unjudged:
+    """What evidence says of itself, where nobody has said what to trust.
+
+    Attributes:
+        claims: they hang together; whoever made the evidence chose them.
+        steps: what was compared.
+    """
+
+    claims: Claims
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,23 +131,44 @@ class Verifier:
                 steps. There is no verdict on evidence that cannot be believed.
         """
         message = evidence if isinstance(evidence, Message) else Message(content=evidence)
-        if len(message.content) > MAX_EVIDENCE_BYTES:
-            raise EvidenceRefused(f"evidence: got {len(message.content)} bytes, expected at most {MAX_EVIDENCE_BYTES}")
         trail = Trail()
-        inner = _unwrapped(message)
-        kind = self._kind(inner)
-        trail.note("kind of evidence", kind.name, f"one of {', '.join(one.name for one in self.formats)}", passed=True)
+        inner, kind = self._opened(message, trail)
         every = frozenset(root for roots in policy.roots.values() for root in roots)
         trust = Trust(roots=every, now=now, require_crls=policy.require_crls)
-        try:
-            claims = kind.verify(inner.content, endorsements=endorsements, trust=trust, trail=trail)
-            pinned = claims.root in policy.roots.get(claims.tee, frozenset())
-            trail.check("root is one of this kind", claims.root, f"a root for {claims.tee.value}", passed=pinned)
-        except EvidenceRefused as error:
-            error.steps = error.steps or tuple(trail.steps)
-            raise
+        claims = _believed(kind, inner, endorsements, trust, trail)
+        pinned = claims.root in policy.roots.get(claims.tee, frozenset())
+        trail.check("root is one of this kind", claims.root, f"a root for {claims.tee.value}", passed=pinned)
         asked = Asked(claims=claims, policy=policy, challenge=challenge, now=now)
         return _appraised(asked, trail, hashlib.sha256(message.content).digest())
+
+    def examine(self, evidence: bytes | Message, *, endorsements: Endorsements, now: int) -> Unjudged:
+        """Return what evidence says of itself: for a person to read, never to decide by.
+
+        It is held against the root it brings, or those of the makers of hardware, so anybody could have made it.
+
+        Raises:
+            EvidenceRefused: it is of no known kind or malformed, its parts contradict each other, or it brings no root.
+        """
+        message = evidence if isinstance(evidence, Message) else Message(content=evidence)
+        trail = Trail()
+        inner, kind = self._opened(message, trail)
+        roots = frozenset(VENDOR_ROOTS.values())
+        if isinstance(kind, EatFormat):
+            roots |= brought_root(inner.content)
+        trust = Trust(roots=roots, now=now, require_crls=False)
+        claims = _believed(kind, inner, endorsements, trust, trail)
+        return Unjudged(claims=claims, steps=tuple(trail.steps))
+
+    def _opened(self, message: Message, trail: Trail) -> tuple[Message, EvidenceFormat]:
+        """Return what is in a message, and its kind."""
+        if len(message.content) > MAX_EVIDENCE_BYTES:
+            raise EvidenceRefused(f"evidence: got {len(message.content)} bytes, expected at most {MAX_EVIDENCE_BYTES}")
+        inner = _unwrapped(message)
+        kind = self._kind(inner)
+        if isinstance(kind, EatFormat):
+            check_profile(inner.media_type)
+        trail.note("kind of evidence", kind.name, f"one of {', '.join(one.name for one in self.formats)}", passed=True)
+        return inner, kind
 
     def _kind(self, message: Message) -> EvidenceFormat:
         """Return the kind of some evidence."""
@@ -134,6 +183,15 @@ class Verifier:
         names = ", ".join(one.name for one in (known or self.formats))
         shown = message.content[:8].hex()
         raise EvidenceRefused(f"evidence: got {len(message.content)} bytes that begin {shown}, expected one of {names}")
+
+
+def _believed(kind: EvidenceFormat, message: Message, endorsements: Endorsements, trust: Trust, trail: Trail) -> Claims:
+    """Return what evidence says once its kind's verifier has held every check; a refusal has the steps."""
+    try:
+        return kind.verify(message.content, endorsements=endorsements, trust=trust, trail=trail)
+    except EvidenceRefused as error:
+        error.steps = error.steps or tuple(trail.steps)
+        raise
 
 
 def _unwrapped(message: Message) -> Message:
@@ -168,3 +226,8 @@ def verify(
 ) -> Appraisal:
     """Return the verdict on one piece of evidence of a kind in `FORMATS`: see `Verifier.verify`."""
     return Verifier().verify(evidence, endorsements=endorsements, policy=policy, challenge=challenge, now=now)
+
+
+def examine(evidence: bytes | Message, *, endorsements: Endorsements, now: int) -> Unjudged:
+    """Return what evidence says of itself, nothing decided: see `Verifier.examine`."""
+    return Verifier().examine(evidence, endorsements=endorsements, now=now)

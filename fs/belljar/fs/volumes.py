@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from belljar.fs.errors import FsError, VolumeCorrupt, VolumeRefused
 from belljar.fs.volume.anchor import Anchor, Anchored
 from belljar.fs.volume.container import Container, FileContainer
 from belljar.fs.volume.ground import Limits
 from belljar.fs.volume.snapshots import Snapshot
 from belljar.fs.volume.volume import Surroundings, Usage, Volume, format_volume, newest_root, open_volume
-from belljar.fs.writable.server import WritableServer
-from belljar.fs.writable.tree import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,18 +24,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Anchor",
     "Anchored",
-    "Changes",
     "Container",
     "FileContainer",
-    "FsError",
     "Limits",
     "Snapshot",
     "Surroundings",
     "Usage",
     "Volume",
-    "VolumeCorrupt",
-    "VolumeRefused",
-    "WritableServer",
     "check_volume",
     "format_volume",
     "newest_root",

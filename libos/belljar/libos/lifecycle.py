@@ -49,6 +49,10 @@ _PATIENCE_S = 5.0
 _MAX_DESCRIPTORS = 16
 
 
+class _Gone(NotAnswered):
+    """The supervisor ended before it answered."""
+
+
 class Connection:
     """A connection to the supervisor of a run, for one request."""
 
@@ -77,9 +81,9 @@ class Connection:
         except TimeoutError as error:
             raise NotAnswered(f"{self._name}: its supervisor does not answer: is it stopped?") from error
         except OSError as error:
-            raise NotAnswered(f"{self._name}: its supervisor has gone: {error.strerror}") from error
+            raise _Gone(f"{self._name}: its supervisor has gone") from error
         if not packet:
-            raise NotAnswered(f"{self._name}: its supervisor has gone")
+            raise _Gone(f"{self._name}: its supervisor has gone")
         answer = cast("Fields", json.loads(packet))
         if "error" in answer:
             raise NotAnswered(f"{self._name}: {answer['error']}")
@@ -138,8 +142,7 @@ def ask(name: str, what: str) -> Fields:
     Raises:
         NoSuchRun, NotAnswered.
     """
-    with open_run(name) as run:
-        return run.ask(what, patience_s=_PATIENCE_S)[0] if isinstance(run, Connection) else run
+    return _asked(name, what, None, _PATIENCE_S)
 
 
 def until_ended(name: str, fields: Fields | None = None, *, what: str = "wait") -> Fields:
@@ -148,8 +151,21 @@ def until_ended(name: str, fields: Fields | None = None, *, what: str = "wait") 
     Raises:
         NoSuchRun, NotAnswered.
     """
-    with open_run(name) as run:
-        return run.ask(what, fields, patience_s=None)[0] if isinstance(run, Connection) else run
+    return _asked(name, what, fields, None)
+
+
+def _asked(name: str, what: str, fields: Fields | None, patience_s: float | None) -> Fields:
+    try:
+        with open_run(name) as run:
+            return run.ask(what, fields, patience_s=patience_s)[0] if isinstance(run, Connection) else run
+    except _Gone as gone:  # it ended between our connection and our question: what it left is there now, or nothing
+        try:
+            with open_run(name) as run:
+                if not isinstance(run, Connection):
+                    return run
+        except NoSuchRun:
+            pass
+        raise gone from None
 
 
 def run_in(name: str, command: tuple[str, ...]) -> tuple[Outcome, tuple[Refusal, ...]]:

@@ -7,6 +7,7 @@ a file, open a socket, send a signal, or change anything of a file; Landlock and
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -68,6 +69,12 @@ def _filters() -> tuple[bytes, ...]:
     return compile_policy(make_policy(deny=tuple(_CHANGES.split())))
 
 
-def end_with_parent() -> None:
-    """Have the kernel end this process when the one that started it has ended."""
+def end_with_parent(parent: int) -> None:
+    """Have the kernel end this process when the one that started it has ended; end now if it has already.
+
+    Args:
+        parent: pid of who started it.
+    """
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -18,6 +18,16 @@ _VERBOSE = Option(name="verbose", short="v", help="say what is measured and how 
 
 _SIGNER = Option(name="signer", value="SIGNER", help="refuse a bundle of anybody else: sha256:… or a key file")
 _OUTPUT = Option(name="output", short="o", value="FILE", help="where to write")
+_POLICY = Option(name="policy", value="FILE", help="what to accept; without it nothing is decided")
+_APPRAISING = (
+    Option(
+        name="endorsements", value="FILE", many=True,
+        help="certificates, revocation lists, collateral; may be repeated",
+    ),
+    Option(name="ear", value="FILE", help="write the signed result: a JWT, or a CWT if FILE ends in .cwt"),
+    Option(name="key", value="KEY.pem", help="the private key that signs the result"),
+    JSON,
+)  # fmt: skip
 
 COMMANDS = (
     Command(
@@ -199,6 +209,51 @@ COMMANDS = (
         ),
         run="belljar.loader.commands.platform.command",
         example="belljar platform init",
+    ),
+    Command(
+        name="attest",
+        usage="[OPTIONS] RUN",
+        help="ask a running enclave for evidence, and appraise it",
+        options=(
+            _POLICY,
+            Option(name="nonce", value="HEX", help="the challenge, 8 to 64 bytes; by default 32 fresh random ones"),
+            Option(name="output", short="o", value="FILE", help="also write the evidence to a file"),
+            *_APPRAISING,
+        ),
+        run="belljar.loader.commands.attestation.attest",
+        example="belljar attest web --policy policy.yaml",
+    ),
+    Command(
+        name="verify-evidence",
+        usage="[OPTIONS] FILE",
+        help="appraise evidence in a file: say what was compared, found and expected, and decide by a policy",
+        options=(
+            _POLICY,
+            Option(name="nonce", value="HEX", help="the challenge that was asked, 8 to 64 bytes"),
+            Option(name="report-data", value="HEX", help="what it must bind, 64 bytes"),
+            Option(name="at", value="TIME", help="judge as of then: 2026-01-31T00:00:00Z, or seconds since 1970"),
+            *_APPRAISING,
+        ),
+        run="belljar.loader.commands.attestation.verify_evidence",
+        example="belljar verify-evidence web.evidence --policy policy.yaml --nonce 00112233445566778899aabbccddeeff",
+    ),
+    Command(
+        name="policy",
+        usage="COMMAND …",
+        help="write and check appraisal policies: belljar policy help",
+        options=(),
+        run="belljar.loader.commands.attestation.policy",
+        greedy=True,
+        example="belljar policy from app.bell --root root.pem --allow-simulated -o policy.yaml",
+    ),
+    Command(
+        name="verifier",
+        usage="COMMAND …",
+        help="appraise evidence for others over HTTP: belljar verifier help",
+        options=(),
+        run="belljar.loader.commands.attestation.verifier",
+        greedy=True,
+        example="belljar verifier serve --key verifier.pem --dir policies",
     ),
     Command(
         name="doctor",

@@ -10,14 +10,17 @@ from belljar.libos.values import Value
 
 from .errors import UsageError
 
+_BETWEEN = "\0"  # no word of a command line holds it
+
 
 class Option(Value):
-    """One option: `--name`, its short letter, what it is followed by, and what it does."""
+    """One option: `--name`, its short letter, what it is followed by, what it does, and whether it may be repeated."""
 
     name: str
     help: str
     short: str = ""
     value: str = ""
+    many: bool = False
 
 
 class Command(Value):
@@ -51,6 +54,10 @@ class Parsed(Value):
     def has(self, name: str) -> bool:
         """Say whether an option was given."""
         return name in self.options
+
+    def each(self, name: str) -> list[str]:
+        """Return the values of an option that may be repeated, in their order."""
+        return self.options[name].split(_BETWEEN) if name in self.options else []
 
 
 HELP = Option(name="help", short="h", help="show this help")
@@ -86,8 +93,12 @@ def parse(command: Command, words: list[str]) -> Parsed:
             value = pending.pop(0)
         if assigned and not option.value:
             raise UsageError(f"{name} takes no value")
-        options[option.name] = value
+        options[option.name] = f"{options[option.name]}{_BETWEEN}{value}" if _again(option, options) else value
     return Parsed(options=options, words=rest)
+
+
+def _again(option: Option, options: dict[str, str]) -> bool:
+    return option.many and option.name in options
 
 
 def command_help(command: Command) -> str:

@@ -12,8 +12,8 @@ def error(message: str, hint: str | None = None) -> None:
     """Say what went wrong, one line per problem, and what to do about it."""
     for line in message.splitlines() or [""]:
         _say(f"belljar: error: {line}")
-    if hint:
-        _say(f"belljar: hint: {hint}")
+    for line in (hint or "").splitlines():
+        _say(f"belljar: hint: {line}")
 
 
 def note(message: str) -> None:

@@ -111,9 +111,9 @@ def run_recorded(spec: EnclaveSpec, history: History, manner: Manner, caller: Ca
 
 
 def _credential_of(spec: EnclaveSpec, mount: VolumeMount) -> Credential:
-    from .credentials import credential_of
+    from .commands.volumes.keys.credentials import credential_of_mount
 
-    return credential_of(spec, mount)
+    return credential_of_mount(spec, mount)
 
 
 def keep(run: Run, record: Record, history: History) -> None:

@@ -60,6 +60,8 @@ def judge_common(asked: Asked, bench: Bench) -> None:
     _expected(bench, Aspect.FILE_SYSTEM, "data_consistency", claims.data_consistency, policy.data_consistency)
     _task(asked, bench)
     _honesty(asked, bench)
+    if claims.platform.get("revocation-lists") is False:
+        _revocation(asked, bench)
     for name in policy.require:
         found = getattr(claims, name)
         bench.rule(
@@ -184,6 +186,15 @@ def _task(asked: Asked, bench: Bench) -> None:
         passed = found is not None if expectation.anything else among(found, expectation.values)
         expected = "anything, but there" if expectation.anything else listed(expectation.values)
         bench.rule(Aspect.CONFIGURATION, f"task: {name}", found, expected, passed=passed)
+
+
+def _revocation(asked: Asked, bench: Bench) -> None:
+    """Judge a chain for which nobody publishes revocation lists: it is revoked by no longer pinning its root."""
+    if asked.policy.require_crls:
+        found, expected = "a chain without lists", "lists, or insecure_skip_revocation"
+        bench.rule(Aspect.INSTANCE_IDENTITY, "revocation", found, expected, passed=False, failure=UNRECOGNISED)
+    else:
+        bench.skip(Aspect.INSTANCE_IDENTITY, "revocation", "insecure_skip_revocation")
 
 
 def _honesty(asked: Asked, bench: Bench) -> None:

@@ -13,6 +13,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from belljar.attestation.cbor import decode
 from belljar.attestation.claims import Claims, ClaimValue, Purpose, Task, Tee
 from belljar.attestation.crypto.compare import same
@@ -25,7 +28,7 @@ from belljar.attestation.steps import Trail
 from .attester import ueid
 from .cmw import strict_json, unwrap
 from .report_data import REPORT_DATA_BYTES, platform_data, report_data
-from .statement import Statement, from_cbor, from_json
+from .statement import PROFILE, Statement, from_cbor, from_json
 from .token import CWT_TYPE, JWT_TYPE, UnverifiedToken, open_token
 
 if TYPE_CHECKING:
@@ -116,6 +119,30 @@ class EatFormat:
         return inner
 
 
+def check_profile(media_type: str | None) -> None:
+    """Hold that a media type which names a profile names ours; nobody signed it, but a reader may go by it.
+
+    Raises:
+        EvidenceRefused: it has another parameter.
+    """
+    parameter = (media_type or "").partition(";")[2].strip()
+    if parameter not in ("", f'eat_profile="{PROFILE}"'):
+        raise EvidenceRefused(f"evidence: got media type parameter {parameter[:80]!r}, expected eat_profile {PROFILE}")
+
+
+def brought_root(evidence: bytes) -> frozenset[bytes]:
+    """Return the digest of the root that a token brings, empty if it brings none: to look at, never to trust.
+
+    Raises:
+        EvidenceRefused: it is no token.
+    """
+    chain = open_token(_bare(evidence)).chain
+    try:
+        return frozenset({key_digest(x509.load_der_x509_certificate(chain[-1]).public_key())}) if chain else frozenset()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise EvidenceRefused("the token's root is not a certificate") from error
+
+
 def _bare(evidence: bytes) -> bytes:
     """Return the token in a wrapper, or the token as it is."""
     if not evidence.startswith((b"[", b"\x83")):
@@ -182,6 +209,7 @@ def _claims(token: UnverifiedToken, statement: Statement, chain: VerifiedChain, 
             "platform-key": chain.platform_key,
             "algorithm": token.key.algorithm.name,
             "debug-enclave": enclave.debug,
+            "revocation-lists": False,  # our platforms have none: a policy must say that it takes that
         },
     )
 

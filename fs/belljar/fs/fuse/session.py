@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from belljar.fs.errors import FsError
 
-    Payload = bytes | tuple[bytes, ...] | None
+    Payload = bytes | bytearray | tuple[bytes, ...] | None
     Operation = Callable[[int, bytes], Payload]
     """(node id, whole request) -> what follows the reply's header; None: `Session.finish` will be called later.
 
@@ -144,7 +144,7 @@ class Session:
             self._on_failure(failure)
         return b"", EIO
 
-    def _answer(self, unique: int, payload: bytes | tuple[bytes, ...], error: int) -> None:
+    def _answer(self, unique: int, payload: bytes | bytearray | tuple[bytes, ...], error: int) -> None:
         head = protocol.OUT_HEADER
         try:
             if isinstance(payload, tuple):

@@ -1,15 +1,20 @@
 """Verify what the last run read before the guest asks for it, and hand it to the kernel's page cache.
 
 In come the files of a `Warmup`; out go FUSE_NOTIFY_STORE messages. A thread of its own verifies while the enclave is
-still being set up, holds still while setup needs the interpreter, then stores. What is stored was verified like
-everything else; what cannot be verified is left for the guest to ask for, and to be refused.
+still being set up, and holds still while setup needs the interpreter; what it has verified is stored before the program
+starts. What is stored was verified like everything else; what cannot be verified is left for the guest to ask for, and
+to be refused.
+
+Nothing may be stored while a program of the guest runs: the kernel waits for a page that somebody reads just now until
+we have answered that read, and if we are killed in between, for ever. A test that kills a thousand supervisors found
+it once (docs/decisions/0017-stored-before-the-program.md).
 """
 
 from __future__ import annotations
 
 import os
 from _thread import allocate_lock, start_new_thread
-from itertools import chain, islice
+from itertools import islice
 
 from belljar.fs.errors import FsError
 from belljar.fs.fuse import protocol
@@ -25,8 +30,9 @@ if TYPE_CHECKING:
     from .usage import Usage
 
     Files = tuple[tuple[str, int, int, tuple[int, ...]], ...]
+    Chunk = tuple[Source, int, int]
 
-_MAX_READY = 128  # chunks held until they may be stored: 8 MiB
+_MAX_READY = 128  # chunks held until somebody takes them: 8 MiB
 
 
 class ReadAhead:
@@ -42,13 +48,16 @@ class ReadAhead:
         self._sources = sources
         self._usage = usage
         self._files = files
-        self._device = -1
         self._closed = False
+        self._chunks = self._verified()
+        self._ready: list[Chunk] = []
         self._gate = allocate_lock()  # held by whoever wants this thread to stand still
+        self._first = allocate_lock()  # held until the first chunks are verified
         self._decided = allocate_lock()  # held until `store` or `close`
         self._ended = allocate_lock()  # held while the thread lives
         self._decided.acquire()
         if files:
+            self._first.acquire()
             self._ended.acquire()
             start_new_thread(self._run, ())
 
@@ -56,15 +65,35 @@ class ReadAhead:
         """Stand still until `store`: requests are waiting that need the interpreter."""
         self._gate.acquire()
 
-    def store(self, device: int) -> None:
-        """Hand over what is verified, and go on. The kernel must have looked the files up by now.
+    def store(self, device: int, *, everything: bool) -> None:
+        """Hand over what is verified. The kernel must have looked the files up; no program may run yet.
 
         Args:
-            device: /dev/fuse; duplicated here.
+            device: /dev/fuse.
+            everything: verify all of it first, however long that takes.
         """
-        self._device = os.dup(device)
         self._gate.release()
+        if everything:
+            with self._first:
+                pass
+        for chunk in list(self._ready):
+            self._store(device, chunk)
+        if everything:
+            for chunk in self._chunks:
+                self._store(device, chunk)
         self._decided.release()
+
+    def _store(self, device: int, chunk: Chunk) -> None:
+        source, entry, number = chunk
+        content = source.take_ready(entry, number)
+        if content is None:
+            return
+        node = node_of(self._sources.index(source), entry)
+        try:
+            os.write(device, protocol.notify_store(node, number * layout.CHUNK_BYTES, content))
+        except OSError:  # the kernel does not know the file, or forgot it: no loss
+            return
+        self._usage.read(node, number, number)
 
     def close(self) -> None:
         """End, and wait until that has happened."""
@@ -77,25 +106,19 @@ class ReadAhead:
 
     def _run(self) -> None:
         try:
-            verified = self._verified()
-            ready = list(islice(verified, _MAX_READY))
+            for chunk in islice(self._chunks, _MAX_READY):
+                self._ready.append(chunk)
+            self._first.release()
             self._decided.acquire()
-            for source, entry, chunk in chain(ready, verified):
-                content = source.take_ready(entry, chunk)
-                if self._closed or content is None:  # None: the guest was faster
-                    continue
-                node = node_of(self._sources.index(source), entry)
-                os.write(self._device, protocol.notify_store(node, chunk * layout.CHUNK_BYTES, content))
-                self._usage.read(node, chunk, chunk)
-        except OSError:  # the guest has gone, or the kernel has forgotten the file: both are no loss
-            pass
+            for _ in islice(self._chunks, _MAX_READY):  # for reads that come
+                pass
         finally:
-            if self._device >= 0:
-                os.close(self._device)
+            if self._first.locked():
+                self._first.release()
             self._ended.release()
 
-    def _verified(self) -> Iterator[tuple[Source, int, int]]:
-        """Yield (source, entry, chunk) of what is as it was measured, and now ready."""
+    def _verified(self) -> Iterator[Chunk]:
+        """Yield what is as it was measured, and now ready."""
         for _, number, entry, chunks in self._files:
             if number >= len(self._sources):
                 return

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from contextlib import suppress
 from typing import Protocol
 
 from belljar.fs.errors import VolumeRefused
@@ -23,6 +24,10 @@ class Container(Protocol):
 
     def pread(self, size: int, offset: int) -> bytes:
         """Return `size` bytes, fewer at the end of the container. Raises OSError."""
+        ...
+
+    def expect(self, offset: int, length: int) -> None:
+        """Be told what will be read soon: it may be fetched meanwhile. Never fails."""
         ...
 
     def pwrite(self, content: bytes | bytearray | memoryview, offset: int) -> None:
@@ -76,6 +81,12 @@ class FileContainer:
     def pread(self, size: int, offset: int) -> bytes:
         """Return `size` bytes, fewer at the end."""
         return pread(self.fd, size, offset)
+
+    def expect(self, offset: int, length: int) -> None:
+        """Let the host's kernel begin to read."""
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError):  # whoever reads hears of it
+                os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_WILLNEED)
 
     def pwrite(self, content: bytes | bytearray | memoryview, offset: int) -> None:
         """Write all of the content."""

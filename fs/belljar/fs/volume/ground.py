@@ -14,12 +14,23 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from belljar.fs.errors import VolumeCorrupt
 from belljar.fs.volume.btree import Tree
-from belljar.fs.volume.layout import BLOCK_BYTES, BLOCKS_PER_NODE, KIND_BITMAP, OBJECT_VOLUME, POINTER, number_key
+from belljar.fs.volume.layout import (
+    BLOCK_BYTES,
+    BLOCKS_PER_NODE,
+    CHUNK_BLOCKS,
+    CHUNK_BYTES,
+    KIND_BITMAP,
+    OBJECT_VOLUME,
+    POINTER,
+    number_key,
+)
 from belljar.fs.volume.space import Space
+from belljar.fs.volume.store import AT_ONCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from belljar.fs.volume.store import Store
 
@@ -68,6 +79,10 @@ class Ground:
     def write_chunk(self, ino: int, chunk: int, content: bytes | bytearray | memoryview) -> bytes:
         """Store a chunk and return its pointer. Raises EROFS."""
         raise OSError(errno.EROFS, f"{os.strerror(errno.EROFS)} (inode {ino}, chunk {chunk}, {len(content)} bytes)")
+
+    def write_chunks(self, ino: int, first: int, content: memoryview) -> list[bytes]:
+        """Store whole chunks, `first` and those after it, and return their pointers. Raises EROFS."""
+        raise OSError(errno.EROFS, f"{os.strerror(errno.EROFS)} (inode {ino}, chunk {first}, {len(content)} bytes)")
 
     def release(self, pointer: bytes, key: bytes, level: int) -> None:
         """Take back what a pointer points to. Raises EROFS."""
@@ -186,6 +201,22 @@ class Live(Ground):
             self.space.free(block, blocks, at_once=True)
             raise
 
+    def write_chunks(self, ino: int, first: int, content: memoryview) -> list[bytes]:
+        """Store whole chunks, neighbours in one go. Raises OSError, VolumeCorrupt; then nothing is taken."""
+        taken: list[int] = []
+        pointers: list[bytes] = []
+        try:
+            while len(taken) < len(content) // CHUNK_BYTES:
+                taken.append(self.space.allocate(CHUNK_BLOCKS))
+            for start, stop in _neighbours(taken):
+                piece = content[start * CHUNK_BYTES : stop * CHUNK_BYTES]
+                pointers += self.store.write_chunks(taken[start], ino, first + start, piece)
+        except (OSError, VolumeCorrupt):
+            for block in taken:
+                self.space.free(block, CHUNK_BLOCKS, at_once=True)
+            raise
+        return pointers
+
     def release(self, pointer: bytes, key: bytes, level: int) -> None:
         """Take back what a pointer points to; `drain` looks at it later: a change of the tree never fails here."""
         self._freed.append((pointer, key, level))
@@ -207,6 +238,15 @@ class Live(Ground):
 
     def _bitmap(self, group: int) -> bytes | None:
         return self.tree.get(bitmap_key(group))
+
+
+def _neighbours(blocks: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of chunks that lie one behind the other, as many as are written in one go."""
+    start = 0
+    for at in range(1, len(blocks) + 1):
+        if at in (len(blocks), start + AT_ONCE) or blocks[at] != blocks[at - 1] + CHUNK_BLOCKS:
+            yield start, at
+            start = at
 
 
 def bitmap_key(group: int) -> bytes:

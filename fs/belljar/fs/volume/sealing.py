@@ -80,6 +80,16 @@ class Sealer:
         """Return ciphertext and, as its last 16 bytes, the tag. `scope` is an inode number, NODES or ROOTS."""
         return self._cipher(nonce[0], scope).encrypt(nonce[1].to_bytes(12, "big"), content, context)
 
+    def seal_into(
+        self, content: memoryview, scope: int, nonce: tuple[bytes, int], context: bytes, room: memoryview
+    ) -> None:
+        """Put ciphertext and tag into `room`, which is 16 bytes longer than the content."""
+        self._cipher(nonce[0], scope).encrypt_into(nonce[1].to_bytes(12, "big"), content, context, room)
+
+    def open_into(self, sealed: bytes, scope: int, nonce: tuple[bytes, int], context: bytes, room: memoryview) -> None:
+        """Put the content into `room`, which is as long. Raises InvalidTag; then nobody may look at what is there."""
+        self._cipher(nonce[0], scope).decrypt_into(nonce[1].to_bytes(12, "big"), sealed, context, room)
+
     def open(self, sealed: bytes, scope: int, nonce: tuple[bytes, int], context: bytes) -> bytes:
         """Return the content. Raises InvalidTag."""
         return self._cipher(nonce[0], scope).decrypt(nonce[1].to_bytes(12, "big"), sealed, context)

@@ -52,7 +52,7 @@ class Content:
             protocol.IOCTL: self._ioctl,
         }
 
-    def _read(self, node: int, request: bytes) -> bytes:
+    def _read(self, node: int, request: bytes) -> bytes | bytearray:
         _, offset, size, _ = protocol.READ_IN.unpack_from(request, protocol.BODY)
         return self._tree.read(node, offset, size)
 

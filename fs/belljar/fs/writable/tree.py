@@ -194,7 +194,7 @@ if TYPE_CHECKING:  # `typing` would cost its import
             """Return the directory that a directory lies in; the root lies in itself."""
             ...
 
-        def read(self, ino: int, offset: int, size: int) -> bytes:
+        def read(self, ino: int, offset: int, size: int) -> bytes | bytearray:
             """Return content, short only at the end of the file; holes read as zeros (EISDIR, EIO)."""
             ...
 

@@ -141,7 +141,7 @@ def _outer(entry: Entry) -> None:
     entry.doing = "fork init"
     pid = kernel.fork_sibling()
     if pid:
-        names = _JOINED if entry.enterable else ()
+        names = [name for name in _JOINED if name != "net" or name in entry.plan.namespaces] if entry.enterable else []
         opened = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
         entry.control.send(messages.INIT, b"%d" % pid, descriptors=opened)
         os._exit(0)

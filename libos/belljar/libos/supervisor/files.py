@@ -129,8 +129,14 @@ class GuestFiles:
         )
         self._start(session, None)
 
-    def spread(self) -> None:
-        """Use every CPU: one thread verifies while another answers, since hashing releases the interpreter's lock."""
+    def spread(self, *, everything: bool) -> None:
+        """Store what was read ahead, and use every CPU: one thread verifies while another answers.
+
+        Call when setup is over, and before a program runs: see `ReadAhead`.
+
+        Args:
+            everything: whether there is time to store all of it.
+        """
         everywhere = os.sched_getaffinity(0)
         for thread in self._pinned:
             try:
@@ -138,8 +144,8 @@ class GuestFiles:
             except ProcessLookupError:  # its connection has ended; the guest's side will say why
                 pass
         if self._root is not None:
+            self._ahead.store(self._root.device, everything=everything)
             self._start(self._root, None)
-            self._ahead.store(self._root.device)
 
     def warmup(self) -> Warmup:
         """Return what the guest used, for the next run."""

@@ -74,13 +74,14 @@ def run_joined(
     for descriptor in entrance.namespaces:
         os.close(descriptor)
     let_go(0, 1)
-    guest = Guest(ours, pid)
+    return _watched(Guest(ours, pid), spec, terminal)
+
+
+def _watched(guest: Guest, spec: EnclaveSpec, terminal: CallerTerminal | None) -> tuple[Outcome, tuple[Refusal, ...]]:
     events = Events()
     refusals = Refusals(spec.denied)
     try:
         around = Around(
-            files=None,
-            volumes=None,
             events=events,
             cgroups=Cgroups(),
             terminal=terminal,

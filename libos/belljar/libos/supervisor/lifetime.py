@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from belljar.libos.limits.cgroups import Cgroups
     from belljar.libos.limits.warden import Warden
     from belljar.libos.plan.build import Plan
+    from belljar.libos.runs.desk import Fields
     from belljar.libos.spec import EnclaveSpec
 
     from .events import Events
@@ -113,7 +114,7 @@ class Lifetime:
         if not self._spec.volumes:
             start(guest, self._spec, self._plan, self._cgroups, files, None)
             if self._caller.fileno() >= 0:
-                self._await_caller(guest, files)
+                self._await_caller(guest, standing)
             return self._in_directory(guest, standing, warden)
         from .volumes import GuestVolumes
 
@@ -127,15 +128,9 @@ class Lifetime:
             problems = volumes.close()
         return _with_problems(run, problems)
 
-    def _await_caller(self, guest: Guest, files: GuestFiles) -> None:
+    def _await_caller(self, guest: Guest, standing: _Standing) -> None:
         """Wait with a finished enclave until the caller comes."""
-        name, fields, _ = guest.control.receive()
-        if name == messages.ATTESTATION:
-            files.serve_attestation()
-            name, fields, _ = guest.control.receive()
-        if name != messages.SET_UP:
-            raise failure(name, fields)
-        files.spread()
+        standing.until_set_up(guest, everything=True)
         self._caller.stand_ready()
         poll = select.poll()
         poll.register(self._caller.fileno(), select.POLLIN)
@@ -175,6 +170,7 @@ class Lifetime:
             streams = (0, 1, 2) if output is None else (0, output.writer, output.writer)
             if not plan.ids.deny_setgroups:
                 give_pipes_to(streams, plan.ids.uids[-1][1], plan.ids.gids[-1][1])
+            standing[1].until_set_up(guest, everything=False)
             commission(guest, None if plan is self._plan else plan, streams, terminal)
             if output is None:
                 let_go(0, 1)
@@ -208,8 +204,8 @@ class Lifetime:
         last = None
         try:
             around = Around(
-                files=files, volumes=standing.volumes, events=standing.events, cgroups=self._cgroups,
-                terminal=terminal, desk=desk, refusals=refusals, line=wanted.line,
+                events=standing.events, cgroups=self._cgroups, terminal=terminal, desk=desk, refusals=refusals,
+                line=wanted.line,
             )  # fmt: skip
             on_started = wanted.manner.on_started
             watch = Watch(guest, wanted.spec, around, lambda: on_started(directory.name) if on_started else None)
@@ -219,9 +215,7 @@ class Lifetime:
             refused = answers.refused() if outcome.exit_code else refusals.noted()
             last = answers.ended(outcome, refused)
             if wanted.manner.keeps_output or (refused and outcome.exit_code):
-                import json  # 3 ms, after the end
-
-                directory.keep(json.dumps(last).encode())
+                _leave_word(directory, last)
             return Run(
                 name=directory.name,
                 outcome=outcome,
@@ -243,11 +237,40 @@ class _Standing:
         self.volumes = volumes
         self.events = events
         self.attestor = attestor
+        self._is_set_up = False
 
     def attesting(self, spec: EnclaveSpec, guest: Guest) -> Attestor:
         """Return what makes evidence of the enclave, now that it is known what runs in it."""
         self.attestor.begin(spec, self.volumes.roots if self.volumes else None, guest.roots)
         return self.attestor
+
+    def until_set_up(self, guest: Guest, *, everything: bool) -> None:
+        """Wait until init has built everything, and only waits for the program's start.
+
+        Args:
+            guest: the enclave.
+            everything: whether there is time to store all that the last run read.
+
+        Raises:
+            SandboxUnavailable: a step failed.
+        """
+        while not self._is_set_up:
+            name, fields, _ = guest.control.receive()
+            if name == messages.VOLUME and self.volumes is not None:
+                self.volumes.serve(int(fields[0]), init=guest.init)
+            elif name == messages.ATTESTATION:
+                self.files.serve_attestation()
+            elif name == messages.SET_UP:
+                self.files.spread(everything=everything)
+                self._is_set_up = True
+            else:
+                raise failure(name, fields)
+
+
+def _leave_word(directory: RunDirectory, last: Fields) -> None:
+    import json  # 3 ms, after the end
+
+    directory.keep(json.dumps(last).encode())
 
 
 _PLACES_OF_EVIDENCE = {"sys/kernel/config/tsm/report/.keep": bytes}

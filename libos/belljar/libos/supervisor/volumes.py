@@ -10,16 +10,18 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock, start_new_thread
 
-from belljar.fs.keeping import PlatformAnchor, anchors_folder, unlock
-from belljar.fs.volumes import (
+from belljar.fs.mounting import (
     Anchored,
     Changes,
     FileContainer,
     FsError,
+    PlatformAnchor,
     VolumeCorrupt,
     WritableServer,
+    anchors_folder,
     format_volume,
     open_volume,
+    unlock,
 )
 from belljar.libos.errors import SandboxUnavailable
 from belljar.libos.interfaces import read_text, write_text
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
     from _thread import LockType
     from collections.abc import Callable
 
-    from belljar.fs.keeping import Credential
-    from belljar.fs.volumes import Anchor, Volume
+    from belljar.fs.mounting import Anchor, Credential, Volume
     from belljar.libos.spec import EnclaveSpec, VolumeMount
 
     Keys = Callable[[VolumeMount], Credential]
@@ -42,6 +43,7 @@ _TICK_S = 5.0  # written and not yet asked to be durable: as long as ext4 keeps 
 _PATIENCE_S = 60.0  # for the last pages, after the last process has ended
 _ROOT_INO = 1
 _MAY_WRITE_BACK_PERCENT = "100"  # of what the kernel keeps unwritten; 1 by default, for servers it does not trust
+_READ_AHEAD_KIB = "512"  # as of the hashed tree; 128 by default
 
 
 class _RunAnchor:
@@ -175,7 +177,7 @@ class GuestVolumes:
         served.server = WritableServer(
             served.device, served.volume.tree, on_violation=self._on_violation, on_failure=self._on_failure
         )
-        _let_write_back(init)
+        _let_cache(init)
         for _ in range(_THREADS):
             alive = allocate_lock()
             alive.acquire()
@@ -236,13 +238,17 @@ def _finish(served: _Served) -> None:
     served.volume.close()
 
 
-def _let_write_back(init: int) -> None:
-    """Let the kernel hold as many unwritten pages of volumes as of any disk. Only the host's root may say so."""
+def _let_cache(init: int) -> None:
+    """Let the kernel hold as many unwritten pages of volumes as of any disk, and ask for much at once.
+
+    Only the host's root may say so.
+    """
     if os.geteuid() != 0:
         return
     try:
         mounts = read_text(f"/proc/{init}/mountinfo").splitlines()
         for device in [line.split()[2] for line in mounts if " fuse.volume " in line]:
             write_text(f"/sys/class/bdi/{device}/max_ratio", _MAY_WRITE_BACK_PERCENT)
+            write_text(f"/sys/class/bdi/{device}/read_ahead_kb", _READ_AHEAD_KIB)
     except OSError:  # no sysfs, or read-only in a container
         pass

@@ -29,18 +29,15 @@ if TYPE_CHECKING:
     from belljar.libos.spec import EnclaveSpec
 
     from .events import Events
-    from .files import GuestFiles
     from .launch import Guest
     from .refusals import Refusals
     from .terminal import CallerTerminal
-    from .volumes import GuestVolumes
 else:  # the module behind signal, without enum and what that imports (2 ms)
     import _signal as signal
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _SIGSYS = 31
-_OF_SETUP = (messages.VOLUME, messages.ATTESTATION, messages.SET_UP)
 
 
 class Around(Value):
@@ -49,8 +46,6 @@ class Around(Value):
     `line` is a descriptor that becomes readable when the caller, another process, has gone; -1 if we are the caller.
     """
 
-    files: GuestFiles | None
-    volumes: GuestVolumes | None
     events: Events
     cgroups: Cgroups
     terminal: CallerTerminal | None
@@ -71,8 +66,6 @@ class Watch:
 
     def __init__(self, guest: Guest, spec: EnclaveSpec, around: Around, on_started: Callable[[], None]) -> None:
         self._guest = guest
-        self._files = around.files
-        self._volumes = around.volumes
         self._spec = spec
         self._events = around.events
         self._cgroups = around.cgroups
@@ -137,18 +130,8 @@ class Watch:
         elif self._terminal:
             self._terminal.ready(descriptor)
 
-    def _on_setup(self, name: bytes, fields: list[bytes]) -> None:
-        if name == messages.VOLUME and self._volumes:
-            self._volumes.serve(int(fields[0]), init=self._guest.init)
-        elif name == messages.ATTESTATION and self._files:
-            self._files.serve_attestation()
-        elif name == messages.SET_UP and self._files:
-            self._files.spread()
-
     def _on_message(self, name: bytes, fields: list[bytes], descriptors: list[int]) -> None:
-        if name in _OF_SETUP:
-            self._on_setup(name, fields)
-        elif name == messages.STARTED:
+        if name == messages.STARTED:
             self._guest.program = descriptors[0]
             self._spare_init()
             for number in self._waiting_signals:

@@ -17,6 +17,7 @@ from belljar.loader.errors import BundleRefused, LoaderError, UsageError
 if TYPE_CHECKING:
     from .read import Bundle
 
+_CAREFUL = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"))  # where they are
 _SIGNER = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -53,7 +54,7 @@ def read_public(path: str) -> PublicKey:
 
 def _read(path: str, hint: str) -> tuple[bytes, int]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        descriptor = os.open(path, os.O_RDONLY | _CAREFUL)
     except OSError as error:
         raise LoaderError(f"{path}: cannot read the key: {error.strerror}", hint=hint) from error
     try:

@@ -1,6 +1,7 @@
 """`belljar doctor`: what this machine offers an enclave, what it lacks, what that costs, and the remedy.
 
-Every finding is tried, not guessed; the verdict is an enclave that was launched.
+Every finding is tried, not guessed; the verdict is an enclave that was launched. Above it stand the algorithms that
+identity, evidence and sealing rest on, each with the day of its last review.
 """
 
 from __future__ import annotations
@@ -11,9 +12,16 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from belljar.libos.examining import Finding, State, examine
+from belljar.loader.commands.attestation.surveyed import (
+    algorithm_lines,
+    algorithm_members,
+    algorithms,
+    root_of_trust,
+)
 from belljar.loader.errors import LoaderError, UsageError
 from belljar.loader.remembered import cache
 from belljar.loader.version import VERSION
@@ -39,6 +47,7 @@ def main(parsed: Parsed) -> int:
         sys.stdout.write(json.dumps(_as_json(findings, failure), indent=2) + "\n")
     else:
         findings = list(_shown())
+        sys.stdout.writelines(["\n", *algorithm_lines()])
         sys.stdout.flush()
         failure = launch()
         sys.stdout.write(f"\n{verdict(findings, failure)}\n")
@@ -48,6 +57,8 @@ def main(parsed: Parsed) -> int:
 def _examine() -> Iterator[Finding]:
     yield from examine()
     yield _cache()
+    yield root_of_trust()
+    yield algorithms(datetime.now(UTC).date().isoformat())
 
 
 def _cache() -> Finding:
@@ -115,6 +126,7 @@ def _as_json(findings: list[Finding], failure: str) -> dict[str, object]:
         "belljar": VERSION,
         "root": os.geteuid() == 0,
         "findings": [dict(zip(Finding.__annotations__, finding.fields(), strict=True)) for finding in findings],
+        "algorithms": algorithm_members(),
         "enclaves_run": not failure,
         "verdict": verdict(findings, failure),
     }

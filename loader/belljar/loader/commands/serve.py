@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
-import struct
 import sys
 import time
-from socket import SO_PEERCRED, SOL_SOCKET
 from typing import TYPE_CHECKING
 
 from belljar.libos.enclave import import_everything
@@ -76,19 +75,24 @@ def _serve(folder: str, manners: Manners) -> int:
 
 def _start(folder: str, parsed: Parsed) -> int:
     words = [f"--{name}={value}" for name, value in parsed.options.items() if name != "detach"]
-    if wire.call(folder) is not None:
+    if _reachable(folder):
         raise LoaderError(f"a launcher is serving {folder} already", hint="belljar serve --status")
     pid = start_in_background((*words,))
     until = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until:
-        line = wire.call(folder)
-        if line is not None:
-            line.close()
+        if _reachable(folder):
             return 0
         if os.waitpid(pid, os.WNOHANG)[0]:
             break
         time.sleep(_PAUSE_S)
     raise LoaderError("the launcher did not start", hint="belljar serve, without --detach, says why")
+
+
+def _reachable(folder: str) -> bool:
+    line = wire.call(folder)
+    if line is not None:
+        line.close()
+    return line is not None
 
 
 def _ask(folder: str) -> dict[str, int]:
@@ -103,7 +107,9 @@ def _ask(folder: str) -> dict[str, int]:
         raise LoaderError("the launcher does not answer") from error
     finally:
         line.close()
-    return dict(zip(_FIELDS, map(int, numbers), strict=False))
+    if len(numbers) != len(_FIELDS):
+        raise LoaderError("the launcher has just ended")
+    return dict(zip(_FIELDS, map(int, numbers), strict=True))
 
 
 def _show_status(folder: str, *, as_json: bool) -> int:
@@ -119,15 +125,19 @@ def _stop(folder: str) -> int:
     line = wire.call(folder)
     if line is None:
         return 0
-    pid, _, _ = struct.unpack("iII", line.getsockopt(SOL_SOCKET, SO_PEERCRED, 12))
-    ended = os.pidfd_open(pid)
-    line.close()
-    signal.pidfd_send_signal(ended, signal.SIGTERM)
-    until = time.monotonic() + _PATIENCE_S
-    while (line := wire.call(folder)) is not None:
+    pid, _ = wire.peer(line)
+    try:
+        ended = os.pidfd_open(pid)
+    finally:
         line.close()
-        if time.monotonic() > until:
+    try:
+        signal.pidfd_send_signal(ended, signal.SIGTERM)
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        if not poll.poll(_PATIENCE_S * 1000):
             raise LoaderError(f"the launcher, process {pid}, did not end")
-        time.sleep(_PAUSE_S)
-    os.close(ended)
+    except ProcessLookupError:  # it has ended by itself
+        pass
+    finally:
+        os.close(ended)
     return 0

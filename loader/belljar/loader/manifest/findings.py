@@ -14,6 +14,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pathspec import GitIgnoreSpec
+
 from belljar.loader.find import unmeasured
 
 from .model import EncryptedMount, HashedMount, HostMount, TmpfsMount
@@ -112,7 +114,8 @@ def _program(parsed: ParsedManifest, measured: Measured) -> Iterator[Finding]:
 def _mounts(parsed: ParsedManifest) -> Iterator[Finding]:
     for mount in parsed.manifest.mounts:
         place = parsed.place_of_mount(mount.path)
-        for message in (*_permissions(mount), *_hidden_by(mount, parsed.manifest.mounts)):
+        others = parsed.manifest.mounts
+        for message in (*_permissions(mount), *_hidden_by(mount, others), *_volumes_in(mount, others)):
             yield Finding(level=WARNING, place=place, message=message)
 
 
@@ -130,6 +133,25 @@ def _hidden_by(mount: Mount, mounts: Sequence[Mount]) -> Iterator[str]:
             hidden = os.path.join(outer.source, os.path.relpath(mount.path, outer.path))
             if _holds_something(hidden):
                 yield f"the mount at {mount.path} hides {hidden}"
+
+
+def _volumes_in(mount: Mount, mounts: Sequence[Mount]) -> Iterator[str]:
+    """Say which volumes, or the keys beside them, a tree of the host shows to the program."""
+    if not isinstance(mount, HashedMount | HostMount):
+        return
+    for volume in mounts:
+        if isinstance(volume, EncryptedMount) and volume.key != "ephemeral" and _shows(mount, volume.source):
+            yield f"{mount.path} shows {volume.source}, the volume of {volume.path}: exclude it, and its key"
+
+
+def _shows(mount: HashedMount | HostMount, path: str) -> bool:
+    below = os.path.relpath(path, mount.source)
+    if below.startswith(".."):
+        return False
+    if isinstance(mount, HostMount):
+        return True
+    included = mount.include is None or GitIgnoreSpec.from_lines(mount.include).match_file(below)
+    return included and not GitIgnoreSpec.from_lines(mount.exclude).match_file(below)
 
 
 def _world_writable(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Prepare a run in a process of its own, with a progress bar: `python -m … FD HOW SIGNER WORDS…`.
+"""Prepare a run in a process of its own, with a progress bar: `python -m … PARENT FD HOW SIGNER WORDS…`.
 
 The caller's side (`prepare_elsewhere`) is hot; the other side imports whatever it needs. What it makes comes back
 through a pipe, so it works where no cache can be written; what it has to say goes to stderr.
@@ -29,6 +29,7 @@ def prepare_elsewhere(target: Target, *, fresh: bool) -> tuple[bytes, int]:
         "-P",
         "-m",
         __spec__.name,
+        str(os.getpid()),
         str(writer),
         _FRESH if fresh else _USUAL,
         target.signer,
@@ -47,7 +48,7 @@ def prepare_elsewhere(target: Target, *, fresh: bool) -> tuple[bytes, int]:
 
 
 def main(words: list[str]) -> int:
-    """Make a record and write it to the descriptor in the first word."""
+    """Make a record and write it to the descriptor that the words name."""
     from belljar.libos.probing import end_with_parent
     from belljar.loader import report
     from belljar.loader.commands.errors import loader_errors
@@ -57,11 +58,12 @@ def main(words: list[str]) -> int:
     from belljar.loader.remembered.record import encode
     from belljar.loader.target import parse_words
 
-    end_with_parent()
+    parent, descriptor, how, signer, *wanted = words
+    end_with_parent(int(parent))
     try:
         with loader_errors(), hashing_progress() as progress:
-            target = parse_words(words[3:], words[2])
-            fresh = words[1] == _FRESH
+            target = parse_words(wanted, signer)
+            fresh = how == _FRESH
             record = prepare_bundle(target) if target.is_bundle else prepare(target, progress, fresh=fresh)
     except LoaderError as error:
         report.error(str(error), error.hint)
@@ -69,7 +71,7 @@ def main(words: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     try:
-        with os.fdopen(int(words[0]), "wb") as pipe:
+        with os.fdopen(int(descriptor), "wb") as pipe:
             pipe.write(encode(record))
     except BrokenPipeError:  # who asked has gone
         return LoaderError.exit_code

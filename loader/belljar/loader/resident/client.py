@@ -33,7 +33,6 @@ _FORWARDED = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH,
 )  # fmt: skip
 _KILLED = 125
-_HERE = "the launcher and its enclaves: belljar serve --help"
 
 
 def main(parsed: Parsed) -> int:

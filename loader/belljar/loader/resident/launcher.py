@@ -1,8 +1,8 @@
 """The launcher: one process that has imported everything, and children of it that hold enclaves ready (7.3, Annex B d).
 
 In come callers; each is handed to a child: one whose enclave stands already, or a new one. Afterwards another child
-builds the same again. The launcher itself runs nothing, waits for nobody and holds no secret; when it ends, idle
-children end with it, and running enclaves go on.
+builds the same again. The launcher itself runs nothing, waits for nobody and holds no key; of the last callers it keeps
+the environment, to build for them again. When it ends, idle children end with it, and running enclaves go on.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import os
 import select
 import signal
 import time
-from _socket import SO_PEERCRED, SOL_SOCKET, socket
-from struct import unpack
 
 from belljar.libos.values import Value
 from belljar.loader.errors import LoaderError
@@ -26,6 +24,7 @@ from .wire import NotARequest, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable
     from socket import socket as Listener  # noqa: N812 - it accepts, which the one of _socket cannot
 
@@ -60,8 +59,17 @@ class Child:
         self.channel = channel
         self.key = key
         self.request = request
-        self.state = _BUILDING
+        self.readies = 0
+        self.callers = 0
+        self.given_up = False
         self.since = time.monotonic()
+
+    @property
+    def state(self) -> str:
+        """What it does: it says `ready` when its enclave stands, and again when a caller had gone away."""
+        if self.given_up or 0 < self.callers >= self.readies:
+            return _SERVING
+        return _READY if self.readies else _BUILDING
 
     def free(self) -> bool:
         """Say whether it could take a caller."""
@@ -165,16 +173,17 @@ class Launcher:
             wire.hand_on(child.channel, [line.fileno(), *descriptors])
         except (NotARequest, LoaderError, OSError):  # the caller finds out for itself what is wrong
             return False
-        child.state = _SERVING
+        finally:
+            os.chdir("/")  # nobody's folder is kept busy
+        child.callers += 1
         child.request = request
         child.since = time.monotonic()
-        self._served += 1
         self._wanted[key] = (time.monotonic() + _SETTLE_S, request)
         return True
 
     def _is_here(self, line: socket) -> bool:
         """Say whether a caller is our user, and where we are."""
-        pid, uid, _ = unpack("iII", line.getsockopt(SOL_SOCKET, SO_PEERCRED, 12))
+        pid, uid = wire.peer(line)
         return bool(pid) and uid == os.geteuid() and place_of(pid) == self._place
 
     def _status(self) -> bytes:
@@ -216,8 +225,10 @@ class Launcher:
     def _on_word(self, child: Child) -> None:
         word, _ = wire.take(child.channel)
         if word == wire.READY:
-            child.state = _READY
+            child.readies += 1
             child.since = time.monotonic()
+        elif word == wire.TAKEN:
+            self._served += 1
         elif not word:  # it has a caller now, or ends
             self._forget(child.channel.fileno())
             child.channel.close()
@@ -252,7 +263,7 @@ class Launcher:
             self._give_up(child)
 
     def _give_up(self, child: Child) -> None:
-        child.state = _SERVING  # nobody shall be sent there
+        child.given_up = True
         self._wanted.pop(child.key, None)
         if child.channel.fileno() >= 0:
             self._forget(child.channel.fileno())

@@ -127,6 +127,7 @@ class Door:
                 raise NotCommissioned
             self.visit = self._enter(*descriptors)
             if self.visit is not None:
+                wire.say(self._channel, wire.TAKEN)
                 self._channel.close()
                 break
             self.stand_ready()

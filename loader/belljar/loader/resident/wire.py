@@ -4,6 +4,7 @@
     caller   -> launcher   the request's file, and what becomes 0, 1, 2 (and the descriptor of --result)
     launcher -> caller     `cold`: run it yourself, or
     spare    -> caller     `taken PID`: yours if you still want it; the caller answers `go`
+    spare    -> launcher   `ready`, as often as it can be called on; `taken` when a caller has it
     spare    -> caller     `exit CODE`
 
 A caller that goes away ends its run, and a line that closes without `exit` tells of a supervisor that was killed. Both
@@ -19,6 +20,7 @@ from _socket import (
     AF_UNIX,
     MSG_CMSG_CLOEXEC,
     SCM_RIGHTS,
+    SO_PEERCRED,
     SOCK_CLOEXEC,
     SOCK_SEQPACKET,
     SOL_SOCKET,
@@ -37,7 +39,7 @@ COLD = b"cold"
 TAKEN = b"taken"
 GO = b"go"
 EXIT = b"exit"
-READY = b"ready"  # spare -> launcher
+READY = b"ready"
 STATUS = b"status"  # asked of the launcher, and answered
 _MOST_DESCRIPTORS = 8
 _MAX_BYTES = 64  # of a word
@@ -82,9 +84,20 @@ class Request(Value):
         if size > _MAX_REQUEST:
             raise NotARequest
         try:
-            return cls.from_fields(marshal.loads(os.pread(file, size, 0)))  # noqa: S302 - of our own user
+            request = cls.from_fields(marshal.loads(os.pread(file, size, 0)))  # noqa: S302 - of our own user
         except (ValueError, TypeError, EOFError) as error:
             raise NotARequest from error
+        rows = [_parts(row) for row in (*_parts(request.options), *_parts(request.environment))]
+        texts = [request.folder, *_parts(request.words), *(text for row in rows for text in row)]
+        if any(len(row) != 2 for row in rows) or not all(isinstance(t, str) and "\0" not in t for t in texts):
+            raise NotARequest
+        return request
+
+
+def _parts(value: object) -> tuple[object, ...]:
+    if not isinstance(value, tuple):
+        raise NotARequest
+    return value  # pyright: ignore[reportUnknownVariableType] # any part is an object
 
 
 def installation() -> tuple[object, ...]:
@@ -116,6 +129,12 @@ def pair() -> tuple[socket, socket]:
 def path_in(directory: int) -> str:
     """Return the address through a descriptor: a socket's own path may have 107 bytes only."""
     return f"/proc/self/fd/{directory}/{ADDRESS}"
+
+
+def peer(line: socket) -> tuple[int, int]:
+    """Return (pid, uid) of the other side, as the kernel knows it (unix(7)); the pid is 0 if it is not of our kind."""
+    pid, uid, _ = unpack("iII", line.getsockopt(SOL_SOCKET, SO_PEERCRED, 12))
+    return pid, uid
 
 
 def hand_on(line: socket, descriptors: list[int], word: bytes = b"run") -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _MASK = CHUNK_BYTES - 1
 _MAX_CACHED = 16  # chunks of 64 KiB that small reads find without decrypting again
+_SCATTERED = 4  # pieces of a large read; asking for fewer costs more than it saves
+_AHEAD = 16  # chunks behind a large read that will be read next
 _LAST = (1 << 64) - 1
 
 
@@ -29,7 +31,7 @@ class Content:
         self.ground = ground
         self._cache: dict[bytes, bytes] = {}
 
-    def read(self, inode: Inode, offset: int, size: int) -> bytes:
+    def read(self, inode: Inode, offset: int, size: int) -> bytes | bytearray:
         """Return content, shorter at the end of the file. Raises EIO, VolumeCorrupt."""
         end = min(offset + size, inode.size)
         if offset >= end:
@@ -37,12 +39,59 @@ class Content:
         first, last = offset >> CHUNK_BITS, (end - 1) >> CHUNK_BITS
         if first == last:
             return self._piece(inode, first, offset & _MASK, ((end - 1) & _MASK) + 1)
-        pieces = [self._piece(inode, first, offset & _MASK, CHUNK_BYTES)]
-        pieces += [self._piece(inode, chunk, 0, CHUNK_BYTES) for chunk in range(first + 1, last)]
-        pieces.append(self._piece(inode, last, 0, ((end - 1) & _MASK) + 1))
-        return b"".join(pieces)
+        self._expect(inode, first, last + 1 + _AHEAD)
+        found = bytearray(end - offset)
+        room = memoryview(found)
+        whole: list[bytes] = []  # pointers of chunks that lie one behind the other, and before `chunk`
+        for chunk in range(first, last + 1):
+            at = (chunk << CHUNK_BITS) - offset
+            pointer = self._whole_pointer(inode, chunk) if at >= 0 and at + CHUNK_BYTES <= len(found) else None
+            if whole and (pointer is None or not _follows(pointer, whole[-1])):
+                self._read_whole(inode, chunk, whole, room[:at])
+                whole = []
+            if pointer is not None:
+                whole.append(pointer)
+            else:
+                start, stop = max(-at, 0), min(len(found) - at, CHUNK_BYTES)
+                room[at + start : at + stop] = self._piece(inode, chunk, start, stop)
+        if whole:
+            self._read_whole(inode, last + 1, whole, room)
+        return found
 
-    def write(self, inode: Inode, offset: int, content: bytes | memoryview) -> None:
+    def _expect(self, inode: Inode, first: int, stop: int) -> None:
+        """Let the container fetch the chunks first <= chunk < stop that lie apart: one by one they would be waited for.
+
+        What lies in one piece the host's kernel foresees by itself.
+        """
+        if not inode.blocks:
+            return
+        low, high = number_key(inode.ino, KIND_EXTENT, first), number_key(inode.ino, KIND_EXTENT, stop)
+        pointers = [layout.POINTER.unpack(pointer) for _, pointer in self.ground.tree.batch(low, high)[0]]
+        begin = end = 0
+        runs: list[tuple[int, int]] = []
+        for block, blocks, *_ in pointers:
+            if block != end and end:
+                runs.append((begin, end))
+            begin, end = (begin, block + blocks) if block == end and end else (block, block + blocks)
+        if len(runs) >= _SCATTERED:
+            for start, behind in (*runs, (begin, end)):
+                self.ground.store.container.expect(start * layout.BLOCK_BYTES, (behind - start) * layout.BLOCK_BYTES)
+
+    def _whole_pointer(self, inode: Inode, chunk: int) -> bytes | None:
+        """Return the pointer of a chunk that is stored as a whole and is not in memory."""
+        if chunk in inode.chunks or not inode.blocks:
+            return None
+        pointer = self.ground.tree.get(number_key(inode.ino, KIND_EXTENT, chunk))
+        if pointer is None or pointer in self._cache or layout.POINTER.unpack(pointer)[1] != layout.CHUNK_BLOCKS:
+            return None
+        return pointer
+
+    def _read_whole(self, inode: Inode, behind: int, pointers: list[bytes], room: memoryview) -> None:
+        """Read the chunks right before chunk `behind` to the end of `room`."""
+        first = behind - len(pointers)
+        self.ground.store.read_chunks(pointers, inode.ino, first, room[-(len(pointers) << CHUNK_BITS) :])
+
+    def write(self, inode: Inode, offset: int, content: bytes | bytearray | memoryview) -> None:
         """Write all of the content. Whole chunks are sealed at once, the edges stay in memory.
 
         Raises:
@@ -64,24 +113,21 @@ class Content:
             self.ground.dirty_bytes += len(edge) - kept
         inode.size = max(inode.size, end)
 
-    def _seal_whole(self, inode: Inode, first: int, last: int, content: bytes | memoryview) -> None:
+    def _seal_whole(self, inode: Inode, first: int, last: int, content: bytes | bytearray | memoryview) -> None:
         """Seal the whole chunks first <= chunk < last, or none of them."""
         ino, ground = inode.ino, self.ground
-        sealed: list[tuple[bytes, bytes]] = []
+        keys = [number_key(ino, KIND_EXTENT, chunk) for chunk in range(first, last)]
+        pointers = ground.write_chunks(ino, first, memoryview(content)[: (last - first) << CHUNK_BITS])
         try:
-            for chunk in range(first, last):
-                key = number_key(ino, KIND_EXTENT, chunk)
-                at = (chunk - first) << CHUNK_BITS
-                sealed.append((key, ground.write_chunk(ino, chunk, content[at : at + CHUNK_BYTES])))
-            for key, _ in sealed:
+            for key in keys:
                 ground.tree.get(key)  # what may fail comes first: nothing has to be read to put them
         except (OSError, VolumeCorrupt):
-            for key, pointer in sealed:
+            for key, pointer in zip(keys, pointers, strict=True):
                 ground.release(pointer, key, -1)
             raise
         for chunk in range(first, last):
             ground.dirty_bytes -= len(inode.chunks.pop(chunk, b""))
-        for key, pointer in sealed:
+        for key, pointer in zip(keys, pointers, strict=True):
             self._enter(inode, key, pointer)
 
     def resize(self, inode: Inode, size: int) -> None:
@@ -234,6 +280,11 @@ class Content:
             for key, pointer in items:
                 inode.blocks -= layout.POINTER.unpack(pointer)[1]
                 self.ground.release(pointer, key, -1)
+
+
+def _follows(pointer: bytes, before: bytes) -> bool:
+    """Say whether a chunk lies right behind another whole one."""
+    return bool(layout.POINTER.unpack(pointer)[0] == layout.POINTER.unpack(before)[0] + layout.CHUNK_BLOCKS)
 
 
 def _edges(offset: int, end: int) -> set[int]:

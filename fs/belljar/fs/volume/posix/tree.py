@@ -179,7 +179,7 @@ class PosixTree:
         with self.lock:
             return self.inodes.directory(ino).parent
 
-    def read(self, ino: int, offset: int, size: int) -> bytes:
+    def read(self, ino: int, offset: int, size: int) -> bytes | bytearray:
         """Return content."""
         with self.lock:
             return self.content.read(self.inodes.regular(ino), offset, size)

@@ -171,8 +171,14 @@ COMMANDS = (
     Command(
         name="volume rekey",
         usage="[OPTIONS] VOLUME",
-        help="replace the key slot that opens with a new one; the data stay as they are",
-        options=(*_OPENING, *_NEW, _FOR, JSON),
+        help="replace the key slot that opens with a new one, at once; with --data every key, by writing all anew",
+        options=(
+            *_OPENING,
+            *_NEW,
+            Option(name="data", help="write everything anew, under new keys, for what opens it or for a new slot"),
+            _ANCHORS,
+            JSON,
+        ),
         run=f"{_ROOM}.keys.rekey",
         example="belljar volume rekey state.vol",
     ),

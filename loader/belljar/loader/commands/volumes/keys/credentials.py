@@ -1,6 +1,7 @@
 """From options to credentials: what opens a volume, and whom a new slot is for. Secrets never come from arguments.
 
-A passphrase comes from a descriptor, a file, the file that BELLJAR_PASSPHRASE_FILE names, or the terminal.
+A passphrase comes from a descriptor, a file, the file that BELLJAR_PASSPHRASE_FILE names, or the terminal; a sealed key
+from the root of trust, for the enclave that is about to run.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ from belljar.loader.errors import LoaderError, UsageError
 
 if TYPE_CHECKING:
     from belljar.fs.keeping import Credential, Enrolment
+    from belljar.libos.enclave import EnclaveSpec, VolumeMount
     from belljar.loader.options import Parsed
 
 _MAX_PEM_BYTES = 16384
+_KEY_SUFFIX = ".key"
+_SEALED = "sealed:"
 _VARIABLE = "BELLJAR_PASSPHRASE_FILE"
 
 
@@ -108,8 +112,31 @@ def _passphrase(parsed: Parsed, prefix: str, what: str, *, confirm: bool) -> byt
     return passphrase_bytes(first)
 
 
-def asked_passphrase(what: str) -> bytes:
-    """Return the passphrase from the file that the environment names, or from the terminal."""
+def credential_of_mount(spec: EnclaveSpec, mount: VolumeMount) -> Credential:
+    """Return what opens a volume that a manifest mounts: SOURCE.key, a passphrase, or the enclave's own sealing key.
+
+    Asked by the supervisor after the guest's side was forked: nothing of it is ever in a guest's memory.
+
+    Args:
+        spec: the enclave that is about to run.
+        mount: the volume in it.
+
+    Raises:
+        LoaderError: no passphrase was given, and there is nobody to ask.
+        OSError: a file cannot be read.
+    """
+    if mount.key.startswith(_SEALED):
+        from belljar.libos.identity.root import enclave_of
+
+        from .sealing import sealed_by
+
+        return sealed_by(enclave_of(spec), spec.identity.platform, mount.key.removeprefix(_SEALED))
+    if mount.key == "file":
+        return KeyFile(content=_read(mount.source + _KEY_SUFFIX, MAX_FILE_BYTES + 1))
+    return Passphrase(secret=_asked(f"passphrase of {mount.source}"))
+
+
+def _asked(what: str) -> bytes:
     path = os.environ.get(_VARIABLE)
     return passphrase_bytes(_prompt(what)) if path is None else _line(_read(path, MAX_PASSPHRASE_BYTES + 2), path)
 

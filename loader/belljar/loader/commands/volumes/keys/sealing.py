@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from belljar.loader.manifest.model import Manifest
 
 POLICIES = {"signer": Policy.SIGNER, "measurement": Policy.MEASUREMENT}
-PREFIX = "sealed:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

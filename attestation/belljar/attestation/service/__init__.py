@@ -1,0 +1,1 @@
+"""A verifier for others: challenges, appraisal, signed results; who may change what; HTTP (RFC 9334 5)."""

@@ -1,0 +1,1 @@
+"""`belljar attest`, `verify-evidence`, `policy …`, `verifier …`: deciding whether to trust an enclave. Cold."""

@@ -1,0 +1,15 @@
+"""`belljar verifier`: appraise evidence for others over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .dispatch import dispatch
+
+if TYPE_CHECKING:
+    from belljar.loader.options import Parsed
+
+
+def main(parsed: Parsed) -> int:
+    """Run one command of `belljar verifier`."""
+    return dispatch("verifier", parsed)
