@@ -273,7 +273,15 @@ def test_every_key_can_be_replaced(belljar: Belljar, volume: Path) -> None:
     refused = belljar("volume", "rekey", "--data", *OPEN, "state.vol", check=125)
     assert "has 1 snapshots, which would not be taken along" in refused.stderr
     belljar("volume", "snapshot", *OPEN, "--delete", "state.vol", "old")
-    belljar("volume", "rekey", "--data", *OPEN, "--new-passphrase-file", "pass", "state.vol")
+    left = belljar.folder / "state.vol.rekeyed"
+    left.touch()
+    assert "one that was killed left" in belljar("volume", "rekey", "--data", *OPEN, "state.vol", check=125).stderr
+    left.unlink()
+    said = json.loads(
+        belljar("volume", "rekey", "--data", "--json", *OPEN, "--new-passphrase-file", "pass", "state.vol").stdout
+    )
+    assert said["copied"] == 1
+    assert said["volume"] != said["replaced"]
     opened = ("--passphrase-file", "pass", *ANCHORS)
     belljar("volume", "get", *opened, "state.vol", "/kept", "again")
     assert (belljar.folder / "again").read_bytes() == (belljar.folder / "kept").read_bytes()

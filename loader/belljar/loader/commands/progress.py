@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from tqdm import tqdm
 
@@ -53,3 +53,16 @@ def hashing_progress(doing: str = "measuring") -> Generator[Progress | None]:
         file=sys.stderr,
     ) as bar:
         yield _Bar(bar)
+
+
+def absolute(progress: Progress | None) -> Callable[[int, int], None]:
+    """Return what tells a bar, which counts steps, of (bytes done, bytes there are) since the beginning."""
+    told = [0, 0]
+
+    def tell(done: int, total: int) -> None:
+        if progress is not None:
+            progress.expect(max(0, total - told[1]))
+            progress.advance(done - told[0])
+        told[:] = done, max(total, told[1])
+
+    return tell

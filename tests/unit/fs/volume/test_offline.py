@@ -11,6 +11,7 @@ from belljar.fs.volume.offline.check import check_volume, refuse_findings
 from belljar.fs.volume.offline.salvage import salvage_volume
 from belljar.fs.volume.posix.inode import Inode
 from belljar.fs.volumes import Anchored
+from belljar.fs.writable.tree import Changes
 from support.posix_model import State
 from support.volume_histories import History
 from support.volume_parts import Parts, build
@@ -170,3 +171,14 @@ def test_items_that_do_not_agree_are_found(items: list[tuple[bytes, bytes]], wha
         generation=1, previous=b"", pointer=b"", level=0, next_ino=9, inodes=1, used=0, end=0, time_ns=0
     )
     assert any(what in found for _, found in agreement.conclude(record))
+
+
+def test_the_root_keeps_its_owner_and_mode() -> None:
+    container, anchor = formatted()
+    volume = mounted(container, anchor)
+    volume.tree.set_attributes(layout.ROOT_INO, Changes(mode=0o750, uid=4242, gid=4343))
+    volume.commit()
+    fresh = mounted(*formatted(seed=9))
+    salvage_volume(MemoryContainer(bytes(container.content)), fresh.tree, volume_id=VOLUME_ID, key=KEY)
+    root = fresh.tree.attributes(layout.ROOT_INO)
+    assert (root.mode & 0o7777, root.uid, root.gid) == (0o750, 4242, 4343)

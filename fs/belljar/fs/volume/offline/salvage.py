@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from belljar.fs.errors import VolumeCorrupt
 from belljar.fs.volume import layout
-from belljar.fs.volume.layout import CHUNK_BITS, CHUNK_BYTES, ENTRY, KEY_HEAD, ROOT_INO
+from belljar.fs.volume.layout import BLOCK_BYTES, CHUNK_BITS, CHUNK_BYTES, ENTRY, KEY_HEAD, ROOT_INO
 from belljar.fs.volume.offline.walk import walk
 from belljar.fs.volume.posix.inode import Inode, decode
 from belljar.fs.volume.root import newest
@@ -56,7 +56,7 @@ def salvage_volume(
         target: the tree of a new volume, which the caller commits.
         volume_id: of the damaged volume.
         key: of the damaged volume.
-        progress: told (inodes copied, inodes there were).
+        progress: told (bytes read, bytes there were), of stored content.
 
     Raises:
         VolumeRefused: no root record verifies.
@@ -65,7 +65,7 @@ def salvage_volume(
     sealer = Sealer(volume_id, key, os.urandom)
     record, _ = newest(container, sealer)
     work = _Salvage(Store(container, sealer, record.generation + 1), target, (record.pointer, record.level))
-    return work.run(progress or (lambda _done, _total: None), record.inodes)
+    return work.run(progress or (lambda _done, _total: None), record.used * BLOCK_BYTES)
 
 
 class _Salvage:
@@ -78,6 +78,7 @@ class _Salvage:
         self.made: dict[int, int] = {ROOT_INO: ROOT_INO}
         self.lost: list[str] = []
         self.copied = 0
+        self.read_bytes = 0
 
     def run(self, progress: Progress, total: int) -> Salvaged:
         """Read names first, then directories from the root downward, then everything else."""
@@ -91,7 +92,7 @@ class _Salvage:
             self._directory(ino)
         for inode, items in self._inodes():
             self._copy(inode, items)
-            progress(len(self.made), total)
+            progress(self.read_bytes, total)
         for ino, names in self.names.items():
             if ino not in self.made:
                 self.lost += [f"{self._path(*name)}: the inode is lost" for name in names]
@@ -187,7 +188,9 @@ class _Salvage:
                 self.target.write(ino, 0, value[: inode.size])
             elif kind == layout.KIND_EXTENT:
                 chunk = layout.KEY_NUMBER.unpack(key)[2]
-                blocks += layout.POINTER.unpack(value)[1]
+                stored = layout.POINTER.unpack(value)[1]
+                blocks += stored
+                self.read_bytes += stored * BLOCK_BYTES
                 try:
                     content = self.store.read_chunk(value, inode.ino, chunk)
                 except VolumeCorrupt as error:

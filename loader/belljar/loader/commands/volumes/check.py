@@ -8,36 +8,20 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from belljar.fs.volumes import check_volume, salvage_volume
-from belljar.loader.commands.progress import hashing_progress
+from belljar.loader.commands.progress import absolute, hashing_progress
 
 from .create import created_volume
 from .keys.credentials import again, credential
 from .session import only_volume, platform_anchor, unlocked_with
 
 if TYPE_CHECKING:
-    from belljar.fs.keeping import Enrolment, Progress, Report
+    from collections.abc import Callable
+
+    from belljar.fs.keeping import Enrolment, Report
     from belljar.fs.volumes import FileContainer
     from belljar.loader.options import Parsed
 
 _FOUND = 1
-
-
-class _Absolute:
-    """Tells a bar, which counts steps, what a check says, which counts from the beginning."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._done = 0
-        self._total = 0
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._progress is None:
-            return
-        if total > self._total:
-            self._progress.expect(total - self._total)
-            self._total = total
-        self._progress.advance(done - self._done)
-        self._done = done
 
 
 def main(parsed: Parsed) -> int:
@@ -51,24 +35,30 @@ def main(parsed: Parsed) -> int:
         with unlocked.key.view() as view:
             key = bytes(view)
         if parsed.has("repair"):
-            return _repair(parsed, container, (unlocked.volume_id, key), again(opening))
+            return _repair(parsed, container, (unlocked.volume_id, key), again(opening), absolute(progress))
         with platform_anchor(parsed) as anchor:
             report = check_volume(
                 container,
                 volume_id=unlocked.volume_id,
                 key=key,
                 anchor=None if parsed.has("no-anchor") else anchor,
-                progress=_Absolute(progress),
+                progress=absolute(progress),
             )
     _say(report, as_json=parsed.has("json"))
     return _FOUND if report.findings else 0
 
 
-def _repair(parsed: Parsed, container: FileContainer, secrets: tuple[bytes, bytes], whom: Enrolment) -> int:
+def _repair(
+    parsed: Parsed,
+    container: FileContainer,
+    secrets: tuple[bytes, bytes],
+    whom: Enrolment,
+    progress: Callable[[int, int], None],
+) -> int:
     """Save what is intact into a new volume, which opens with the same credential."""
     path = parsed.options["repair"]
     with created_volume(parsed, path, whom) as (volume, _):
-        saved = salvage_volume(container, volume.tree, volume_id=secrets[0], key=secrets[1])
+        saved = salvage_volume(container, volume.tree, volume_id=secrets[0], key=secrets[1], progress=progress)
     if parsed.has("json"):
         members = {"volume": path, "copied": saved.copied, "lost": list(saved.lost)}
         sys.stdout.write(json.dumps(members, indent=2) + "\n")

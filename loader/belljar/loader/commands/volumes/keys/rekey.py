@@ -6,6 +6,7 @@ verified and written anew into another container under new keys, which then take
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from belljar.fs.keeping import replace_slot, sync_folder, wipe_headers
 from belljar.fs.volumes import open_volume, salvage_volume
 from belljar.loader import report
-from belljar.loader.commands.progress import hashing_progress
+from belljar.loader.commands.progress import absolute, hashing_progress
 from belljar.loader.commands.volumes.create import created_volume
 from belljar.loader.commands.volumes.session import (
     now_s,
@@ -52,10 +53,15 @@ def _rekey_data(parsed: Parsed, path: str) -> int:
     opening = credential(parsed)
     whom = enrolment(parsed, "new-") if any(name.startswith("new-") for name in parsed.options) else again(opening)
     fresh = path + _SUFFIX
+    if os.path.lexists(fresh):
+        hint = "if no other rekey is under way, it is what one that was killed left: remove it"
+        raise LoaderError(f"{fresh}: already there", hint=hint)
     with unlocked_with(opening, path, writable=True) as (container, unlocked):
         key = _key_of_one_line(parsed, path, container, unlocked)
-        with created_volume(parsed, fresh, whom) as (volume, volume_id), hashing_progress("rekeying"):
-            saved = salvage_volume(container, volume.tree, volume_id=unlocked.volume_id, key=key)
+        with created_volume(parsed, fresh, whom) as (volume, volume_id), hashing_progress("rekeying") as progress:
+            saved = salvage_volume(
+                container, volume.tree, volume_id=unlocked.volume_id, key=key, progress=absolute(progress)
+            )
             if saved.lost:
                 raise LoaderError(
                     f"{path}: {saved.lost[0]} cannot be read, nothing was changed",
@@ -66,7 +72,8 @@ def _rekey_data(parsed: Parsed, path: str) -> int:
         wipe_headers(container, unlocked.volume_id, time_s=now_s(), random=os.urandom)
     with platform_anchor(parsed) as anchor:
         anchor.forget(unlocked.volume_id)
-    sys.stdout.write(f"volume {volume_id.hex()}\n")
+    members = {"volume": volume_id.hex(), "replaced": unlocked.volume_id.hex(), "copied": saved.copied}
+    sys.stdout.write(json.dumps(members, indent=2) + "\n" if parsed.has("json") else f"volume {volume_id.hex()}\n")
     report.note("it opens with this one slot only; backups and copies made earlier still open with the old keys")
     return 0
 
