@@ -191,7 +191,7 @@ COMMANDS = (
         usage="COMMAND …",
         help="make encrypted volumes, look into them, back them up: belljar volume help",
         options=(),
-        run="belljar.loader.commands.volumes.dispatch",
+        run="belljar.loader.commands.volumes.command",
         greedy=True,
         example="belljar volume create state.vol",
     ),

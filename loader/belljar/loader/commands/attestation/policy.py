@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .dispatch import dispatch
+from belljar.loader.commands.families import run_member
+
+from .table import COMMANDS
 
 if TYPE_CHECKING:
     from belljar.loader.options import Parsed
@@ -12,4 +14,4 @@ if TYPE_CHECKING:
 
 def main(parsed: Parsed) -> int:
     """Run one command of `belljar policy`."""
-    return dispatch("policy", parsed)
+    return run_member("policy", COMMANDS, parsed)

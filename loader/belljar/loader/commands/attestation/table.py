@@ -1,4 +1,4 @@
-"""The commands of `belljar policy` and `belljar verifier` as a table; `dispatch.py` finds the right one."""
+"""The commands of `belljar policy` and `belljar verifier` as a table; `families.py` finds the right one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of `belljar volume` as a table; `dispatch.py` finds the one that was asked for."""
+"""The commands of `belljar volume` as a table; `families.py` finds the one that was asked for."""
 
 from __future__ import annotations
 

@@ -1,26 +1,36 @@
-"""Commands of two words, `belljar policy …` and `belljar verifier …`: find the second, read its options, run it."""
+"""Commands of two words, `belljar volume …`: find the second in the family's table, read its options, run it."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-from belljar.loader.commands.errors import loader_errors
 from belljar.loader.errors import UsageError
 from belljar.loader.options import command_help, parse
 
-from .table import COMMANDS
+from .errors import loader_errors
 
 if TYPE_CHECKING:
-    from belljar.loader.options import Parsed
+    from collections.abc import Sequence
+
+    from belljar.loader.options import Command, Parsed
 
 _USAGE_EXIT = 2
 
 
-def dispatch(family: str, parsed: Parsed) -> int:
-    """Run one command of a family."""
+def run_member(family: str, commands: Sequence[Command], parsed: Parsed) -> int:
+    """Run one command of a family.
+
+    Args:
+        family: its first word.
+        commands: a table that has its members, and may have others.
+        parsed: what follows the first word.
+
+    Raises:
+        UsageError: there is no such command.
+    """
     words = parsed.words
-    members = [command for command in COMMANDS if command.name.startswith(f"{family} ")]
+    members = [command for command in commands if command.name.startswith(f"{family} ")]
     if not words or words[0] == "help":
         width = max(len(command.name) for command in members)
         rows = "".join(f"  belljar {command.name:<{width}}  {command.help}\n" for command in members)

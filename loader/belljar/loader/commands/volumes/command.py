@@ -1,0 +1,17 @@
+"""`belljar volume`: make encrypted volumes, look into them, back them up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from belljar.loader.commands.families import run_member
+
+from .table import COMMANDS
+
+if TYPE_CHECKING:
+    from belljar.loader.options import Parsed
+
+
+def main(parsed: Parsed) -> int:
+    """Run one command of `belljar volume`."""
+    return run_member("volume", COMMANDS, parsed)
