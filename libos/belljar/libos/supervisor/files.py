@@ -21,9 +21,10 @@ from belljar.fs.serving import (
     tree_operations,
 )
 from belljar.libos.errors import SandboxUnavailable
-from belljar.libos.interfaces import read_text, write_text
 from belljar.libos.plan.build import RESERVED_DIRECTORIES
 from belljar.libos.synthetic.etc import etc_files
+
+from .pagecache import tune_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from belljar.fs.serving import Operations, Warmup
     from belljar.libos.spec import EnclaveSpec, HashedMount
 
-_READ_AHEAD_KIB = 512  # more is not faster, and a page fault in a library would read that much
 _LINKS = {"/etc/mtab": "/proc/self/mounts"}
 
 
@@ -102,7 +102,7 @@ class GuestFiles:
             cpu: the CPU to share with the guest's side until `spread`.
         """
         self._devices = [root, generated]
-        _read_further_ahead(init)
+        tune_cache(init, "fuse.belljar")
         self._ahead.pause()
         self._root = self._session(root, tree_operations(self._tree, self._usage))
         self._start(self._root, cpu)
@@ -206,18 +206,6 @@ def _lies_in(path: str, folder: str) -> bool:
 
 def _length_of_path(mount: HashedMount) -> int:
     return len(mount.path)
-
-
-def _read_further_ahead(init: int) -> None:
-    """Let the kernel ask for more than 128 KiB at once: a quarter faster. Only the host's root may say so."""
-    if os.geteuid() != 0:
-        return
-    try:
-        mounts = read_text(f"/proc/{init}/mountinfo").splitlines()
-        device = next(line.split()[2] for line in mounts if " fuse.belljar " in line)
-        write_text(f"/sys/class/bdi/{device}/read_ahead_kb", f"{_READ_AHEAD_KIB}")
-    except (OSError, StopIteration):  # no sysfs, or read-only in a container
-        pass
 
 
 def _source(index_path: str, digest: bytes, host: str, guest: str) -> Source:

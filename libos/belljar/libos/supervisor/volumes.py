@@ -24,7 +24,8 @@ from belljar.fs.mounting import (
     unlock,
 )
 from belljar.libos.errors import SandboxUnavailable
-from belljar.libos.interfaces import read_text, write_text
+
+from .pagecache import tune_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ _THREADS = 2  # measured: one is slower, four are not faster
 _TICK_S = 5.0  # written and not yet asked to be durable: as long as ext4 keeps it
 _PATIENCE_S = 60.0  # for the last pages, after the last process has ended
 _ROOT_INO = 1
-_MAY_WRITE_BACK_PERCENT = "100"  # of what the kernel keeps unwritten; 1 by default, for servers it does not trust
-_READ_AHEAD_KIB = "512"  # as of the hashed tree; 128 by default
+_MAY_WRITE_BACK_PERCENT = 100  # of what the kernel keeps unwritten; 1 by default, for servers it does not trust
 
 
 class _RunAnchor:
@@ -98,8 +98,8 @@ class GuestVolumes:
         self._on_violation = on_violation
         self._on_failure = on_failure
         self._served: list[_Served] = []
-        self._ended = allocate_lock()
-        self._ended.acquire()
+        self._ended = _taken_lock()
+        self._ticks = allocate_lock()  # held while the thread that commits now and then runs
         self._anchor = PlatformAnchor(anchors_folder(os.environ, os.geteuid()))
         try:
             for mount in spec.volumes:
@@ -107,6 +107,7 @@ class GuestVolumes:
         except BaseException:
             self.close()
             raise
+        self._ticks.acquire()
         start_new_thread(self._tick, ())
 
     def _open_or_say(self, spec: EnclaveSpec, mount: VolumeMount, keys: Keys) -> _Served:
@@ -177,10 +178,9 @@ class GuestVolumes:
         served.server = WritableServer(
             served.device, served.volume.tree, on_violation=self._on_violation, on_failure=self._on_failure
         )
-        _let_cache(init)
+        tune_cache(init, "fuse.volume", max_ratio=_MAY_WRITE_BACK_PERCENT)
         for _ in range(_THREADS):
-            alive = allocate_lock()
-            alive.acquire()
+            alive = _taken_lock()
             served.threads.append(alive)
             start_new_thread(self._run, (served.server, alive))
 
@@ -194,6 +194,12 @@ class GuestVolumes:
 
     def _tick(self) -> None:
         """Commit now and then. What fails here fails again where somebody waits for it: at fsync, or in the end."""
+        try:
+            self._commit_now_and_then()
+        finally:
+            self._ticks.release()
+
+    def _commit_now_and_then(self) -> None:
         while not self._ended.acquire(timeout=_TICK_S):
             for served in self._served:
                 try:
@@ -211,15 +217,13 @@ class GuestVolumes:
         The guest must be gone.
         """
         self._ended.release()
+        self._ticks.acquire()  # it may be at a commit, which needs the descriptors
         problems: list[str] = []
         for served in self._served:
             try:
                 _finish(served)
-            except (FsError, OSError) as error:
-                why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-                problems.append(
-                    f"volume at {served.mount.path}: what was written since its last commit is lost: {why.lower()}"
-                )
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others must be finished, too
+                problems.append(f"volume at {served.mount.path}: {_lost(error)}")
             finally:
                 served.container.close()
                 if served.device >= 0:
@@ -229,6 +233,17 @@ class GuestVolumes:
         return problems
 
 
+def _taken_lock() -> LockType:
+    lock = allocate_lock()
+    lock.acquire()
+    return lock
+
+
+def _lost(error: Exception) -> str:
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return f"what was written since its last commit is lost: {why.lower()}"
+
+
 def _finish(served: _Served) -> None:
     for alive in served.threads:
         if not alive.acquire(timeout=_PATIENCE_S):
@@ -236,19 +251,3 @@ def _finish(served: _Served) -> None:
     if served.server is not None:
         served.server.close()
     served.volume.close()
-
-
-def _let_cache(init: int) -> None:
-    """Let the kernel hold as many unwritten pages of volumes as of any disk, and ask for much at once.
-
-    Only the host's root may say so.
-    """
-    if os.geteuid() != 0:
-        return
-    try:
-        mounts = read_text(f"/proc/{init}/mountinfo").splitlines()
-        for device in [line.split()[2] for line in mounts if " fuse.volume " in line]:
-            write_text(f"/sys/class/bdi/{device}/max_ratio", _MAY_WRITE_BACK_PERCENT)
-            write_text(f"/sys/class/bdi/{device}/read_ahead_kb", _READ_AHEAD_KIB)
-    except OSError:  # no sysfs, or read-only in a container
-        pass
