@@ -2,20 +2,28 @@
 
 Nothing but what stands behind the files /dev/attestation and /sys/kernel/config/tsm/report, which work without it, too
 (docs/formats/guest-files.md). One file without dependencies: copy it into a project, or let the project's Python bring
-it in. It must not import anything of belljar, and it seals nothing: Python's library has no cipher to do it with;
-`sealing_key` is for who brings one.
+it in. It must not import anything of belljar. What is sealed here is sealed by the supervisor: no key comes in.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 FILES = "/dev/attestation"
 ENTRIES = "/sys/kernel/config/tsm/report"
+SEALING = f"{FILES}/sealing"
 DATA_BYTES = 64
+TARGET_BYTES = 512
+MAX_SECRET_BYTES = 32 << 10
 _ATTEMPTS = 100
 _QUOTED_DATA = slice(368, 432)
+_REPORTED_DATA = slice(320, 384)
 _SEALING_KEYS = {"measurement": "_sgx_mrenclave", "signer": "_sgx_mrsigner"}
 
 
@@ -53,16 +61,9 @@ def evidence(challenge: bytes, *, entries: str = ENTRIES) -> bytes:
     """
     if len(challenge) != DATA_BYTES:
         raise ValueError(f"a challenge of {len(challenge)} bytes, expected {DATA_BYTES}")
-    entry = f"{entries}/{os.getpid()}-{os.urandom(8).hex()}"  # of this call alone: nobody can race it
-    try:
-        os.mkdir(entry)
-        try:
-            _write(f"{entry}/inblob", challenge)
-            return _read(f"{entry}/outblob")
-        finally:
-            os.rmdir(entry)
-    except OSError as error:
-        raise NotAttested(f"{entries}: {error.strerror}") from error
+    with _entry(entries) as entry:
+        _write(f"{entry}/inblob", challenge)
+        return _read(f"{entry}/outblob")
 
 
 def quote(report_data: bytes, *, files: str = FILES) -> bytes:
@@ -88,6 +89,48 @@ def quote(report_data: bytes, *, files: str = FILES) -> bytes:
     except OSError as error:
         raise NotAttested(f"{files}: {error.strerror}") from error
     raise NotAttested(f"{files}: other threads keep writing to user_report_data")
+
+
+def report(report_data: bytes, target: bytes, *, files: str = FILES) -> bytes:
+    """Return a report for another enclave of this machine, which `check_report` there takes.
+
+    Args:
+        report_data: at most 64 bytes, such as a digest of what we tell it; shorter ones are padded with zeros.
+        target: its `my_target_info`, 512 bytes.
+        files: folder of Gramine's files.
+
+    Raises:
+        NotAttested: there is none here, or other threads keep asking for other ones.
+        ValueError: a size is wrong.
+    """
+    if len(report_data) > DATA_BYTES or len(target) != TARGET_BYTES:
+        raise ValueError(
+            f"{len(report_data)} and {len(target)} bytes, expected at most {DATA_BYTES} and {TARGET_BYTES}"
+        )
+    wanted = report_data.ljust(DATA_BYTES, b"\0")
+    try:
+        for _ in range(_ATTEMPTS):  # as for a quote; nothing in a report tells the target
+            _write(f"{files}/target_info", target)
+            _write(f"{files}/user_report_data", wanted)
+            found = _read(f"{files}/report")
+            if found[_REPORTED_DATA] == wanted:
+                return found
+    except OSError as error:
+        raise NotAttested(f"{files}: {error.strerror}") from error
+    raise NotAttested(f"{files}: other threads keep writing to user_report_data")
+
+
+def check_report(report: bytes, *, files: str = FILES) -> tuple[Identity, bytes]:
+    """Return who made a report for this enclave, on this machine, and its 64 bytes of report data.
+
+    Raises:
+        NotAttested: it was made for another enclave or elsewhere, or was changed.
+    """
+    try:
+        _write(f"{files}/peer_report", report)
+    except OSError as error:
+        raise NotAttested(f"the report: {error.strerror}") from error
+    return _identity(report), report[_REPORTED_DATA]
 
 
 def secret(name: str = "default", *, files: str = FILES) -> bytes:
@@ -118,6 +161,39 @@ def sealing_key(policy: str, *, files: str = FILES) -> bytes:
     return secret(_SEALING_KEYS[policy], files=files)
 
 
+def seal(secret: bytes, policy: str, *, sealing: str = SEALING) -> bytes:
+    """Return a secret sealed, to be kept anywhere; `unseal` gives it back, on this platform, as long as that lives.
+
+    Args:
+        secret: at most 32 KiB.
+        policy: "measurement" for this very enclave, "signer" for this and newer versions of the product by its signer.
+        sealing: folder of the files for it.
+
+    Raises:
+        NotAttested: it cannot be sealed here, or nobody signed the enclave.
+        ValueError: there is no such policy, or it is too long.
+    """
+    if policy not in _SEALING_KEYS:
+        raise ValueError(f"policy {policy!r}, expected {' or '.join(_SEALING_KEYS)}")
+    if len(secret) > MAX_SECRET_BYTES:
+        raise ValueError(f"a secret of {len(secret)} bytes, expected at most {MAX_SECRET_BYTES}")
+    with _entry(sealing) as entry:
+        _write(f"{entry}/policy", policy.encode())
+        _write(f"{entry}/secret", secret)
+        return _read(f"{entry}/sealed")
+
+
+def unseal(sealed: bytes, *, sealing: str = SEALING) -> bytes:
+    """Return what was sealed.
+
+    Raises:
+        NotAttested: it was sealed for another enclave, by a newer version or on another platform, or was changed.
+    """
+    with _entry(sealing) as entry:
+        _write(f"{entry}/sealed", sealed)
+        return _read(f"{entry}/secret")
+
+
 def identity(*, files: str = FILES) -> Identity:
     """Return who this enclave is, as its own report says it.
 
@@ -125,9 +201,12 @@ def identity(*, files: str = FILES) -> Identity:
         NotAttested: it cannot be known here.
     """
     try:
-        report = _read(f"{files}/report")
+        return _identity(_read(f"{files}/report"))
     except OSError as error:
         raise NotAttested(f"{files}: {error.strerror}") from error
+
+
+def _identity(report: bytes) -> Identity:
     signer = report[128:160]
     return Identity(
         measurement=report[64:96],
@@ -135,6 +214,20 @@ def identity(*, files: str = FILES) -> Identity:
         product_id=int.from_bytes(report[256:258], "little"),
         security_version=int.from_bytes(report[258:260], "little"),
     )
+
+
+@contextmanager
+def _entry(folder: str) -> Generator[str]:
+    """Make an entry of this call alone, so that nobody can race it, and remove it; what fails in it is NotAttested."""
+    entry = f"{folder}/{os.getpid()}-{os.urandom(8).hex()}"
+    try:
+        os.mkdir(entry)
+        try:
+            yield entry
+        finally:
+            os.rmdir(entry)
+    except OSError as error:
+        raise NotAttested(f"{folder}: {error.strerror}") from error
 
 
 def _read(path: str) -> bytes:

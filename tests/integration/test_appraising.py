@@ -267,6 +267,11 @@ def test_a_policy_pins_roots_and_says_what_it_does_not_ask(here: Path, capsys: p
     assert "expected --root FILE" in capsys.readouterr().err
     assert main(["policy", "from", "app.bell", "--root", "root.pem"]) == 0
     assert "soft has no hardware behind it: this policy refuses its evidence" in capsys.readouterr().err
+    capsys.readouterr()
+    assert main(["policy", "from", "app.yaml", "--root", "root.pem", "--allow-simulated"]) == 0
+    assert main(["measure", "app.yaml"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count(printed.rpartition("sha256:")[2].strip()) == 2
     assert main(["policy", "check", "policy.yaml", "strict.yaml", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [one["allowed"] for one in found] == [["insecure_allow_simulated"], []]
@@ -293,8 +298,8 @@ def test_reference_values_go_out_as_corim_and_come_in(here: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["from"], 2, "expected bundles or reference values"),
-        (["from", "app.yaml", "--root", "root.pem"], 125, "CoRIM:"),
+        (["from"], 2, "expected bundles, manifests or reference values"),
+        (["from", "root.pem", "--root", "root.pem"], 125, "CoRIM:"),
         (["from", "app.bell", "--root", "signer.pem"], 125, "signer.pem: not a certificate in PEM"),
         (["from", "app.bell", "--root", "root.pem", "--purpose", "fun"], 2, "--purpose: got 'fun', expected one of"),
         (["from", "app.bell", "--root", "root.pem", "--pcr", "sha256:8=00"], 2, "no root is a TPM's"),

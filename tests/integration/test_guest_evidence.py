@@ -122,8 +122,8 @@ def test_the_names_of_platforms_are_attestations_own() -> None:
 def test_a_script_for_gramine_runs_unchanged_and_its_quote_verifies(belljar: Belljar) -> None:
     at_home(belljar)
     told = answered(belljar, GRAMINE)
-    wanted = ["attestation_type", "eat", "keys", "my_target_info", "quote", "report", "target_info", "user_report_data"]
-    assert (told["type"], told["names"]) == ("dcap", wanted)
+    wanted = {"attestation_type", "keys", "my_target_info", "quote", "report", "target_info", "user_report_data"}
+    assert (told["type"], set(told["names"])) == ("dcap", wanted | {"eat", "peer_report", "sealing"})
     assert (told["key"], told["target"], told["shared"]) == (16, 512, bytes(range(16)).hex())
     said = b"hello from the enclave".ljust(64, b"\0")
     quote, trust, measurement = bytes.fromhex(told["quote"]), trust_of(belljar), measured(belljar, "app.yaml")
@@ -288,6 +288,23 @@ def test_what_a_guest_does_wrong_is_an_error_and_bounded(belljar: Belljar) -> No
                 f.write(bytes(16))
 
     tried("many keys", keys)
+    S = A + "sealing/one/"
+    os.mkdir(S)
+    tried("unseal nothing", lambda: read(S + "secret"))
+    tried("no policy", lambda: wrote(S + "secret", b"x"))
+    tried("bad policy", lambda: wrote(S + "policy", b"anybody"))
+    tried("unsigned policy", lambda: wrote(S + "policy", b"signer") and wrote(S + "secret", b"x"))
+    tried("sealed", lambda: wrote(S + "policy", b"measurement") and wrote(S + "secret", b"hidden"))
+
+    def giant():
+        with open(S + "secret", "wb") as f:
+            f.write(bytes(40_000))
+
+    tried("giant secret", giant)
+    wrote(S + "secret", b"hidden")
+    sealed = open(S + "sealed", "rb").read()
+    tried("unsealed", lambda: open(S + "secret", "rb").read().decode())
+    tried("changed", lambda: wrote(S + "sealed", sealed[:-1] + bytes([sealed[-1] ^ 1])) and read(S + "secret"))
     told["keys"] = len(os.listdir(A + "keys"))
 
     def opened():
@@ -310,6 +327,8 @@ def test_what_a_guest_does_wrong_is_an_error_and_bounded(belljar: Belljar) -> No
         "long inblob": "EFBIG", "read inblob": "EACCES", "level": "EINVAL", "good level": 3,
         "file in an entry": "EACCES", "deep": "EPERM", "long name": "EINVAL", "in use": None,
         "gone but open": "belljar_guest\n", "rmdir twice": "ENOENT", "remove the root": "EPERM", "many keys": "ENOSPC",
+        "unseal nothing": "EINVAL", "no policy": "EINVAL", "bad policy": "EINVAL", "unsigned policy": "EACCES",
+        "giant secret": "EFBIG", "sealed": 6, "unsealed": "hidden", "changed": "EACCES",
         "keys": 35, "many open": "EMFILE", "still there": 512,
     }  # fmt: skip
 
@@ -334,6 +353,7 @@ def test_the_library_for_guests(belljar: Belljar) -> None:
     print(json.dumps({
         "found": found, "measurement": who.measurement.hex(), "signer": who.signer, "svn": who.security_version,
         "product": who.product_id, "key": len(guest.sealing_key("measurement")), "secret": guest.secret().hex(),
+        "sealed": guest.unseal(guest.seal(b"a secret", "measurement")).decode(),
         "refused": refused, "evidence": guest.evidence(b"g" * 64).hex()}))
     """
     (belljar.folder / "app").mkdir()
@@ -342,9 +362,40 @@ def test_the_library_for_guests(belljar: Belljar) -> None:
     assert told["found"] == [True] * 3
     assert bytes.fromhex(told["measurement"]) == measured(belljar, "app.yaml")
     assert (told["signer"], told["svn"], told["product"], told["key"], told["secret"]) == (None, 9, 3, 16, "")
+    assert told["sealed"] == "a secret"
     assert told["refused"] == "key _sgx_mrsigner: Permission denied"
     expected = Expected(nonce=b"g" * 64, purpose=Purpose.GUEST, body=b"g" * 64)
     verify_evidence(bytes.fromhex(told["evidence"]), expected, trust_of(belljar), formats=EatFormat())
+
+
+def test_two_enclaves_of_one_machine_attest_each_other(belljar: Belljar) -> None:
+    """Local attestation (5.2.2.1): a report for one target is taken there, and nowhere else."""
+    at_home(belljar)
+    teller = """
+    import guest, sys
+    print(guest.report(b"from the teller", bytes.fromhex(sys.stdin.read())).hex())
+    """
+    asker = """
+    import guest, sys
+    if len(sys.argv) < 2:
+        print(open("/dev/attestation/my_target_info", "rb").read().hex())
+    for word in sys.argv[1:]:
+        try:
+            who, data = guest.check_report(bytes.fromhex(word))
+            print(who.measurement.hex(), data[:15].decode())
+        except guest.NotAttested as error:
+            print(error)
+    """
+    for name, code in (("teller", teller), ("asker", asker), ("other", asker)):
+        (belljar.folder / name).mkdir()
+        (belljar.folder / name / "guest.py").write_bytes(Path(guest.__file__).read_bytes())
+        written(belljar, code, "arguments: any\n", name)
+    target = belljar("run", "asker.yaml").stdout
+    report = belljar("run", "teller.yaml", stdin=target).stdout.strip()
+    changed = report[:100] + ("0" if report[100] != "0" else "1") + report[101:]
+    told = belljar("run", "asker.yaml", report, changed).stdout.splitlines()
+    assert told == [f"{measured(belljar, 'teller.yaml').hex()} from the teller", "the report: Permission denied"]
+    assert belljar("run", "other.yaml", report).stdout == "the report: Permission denied\n"
 
 
 def test_without_a_platform_there_are_no_files_and_none_is_made(belljar: Belljar) -> None:

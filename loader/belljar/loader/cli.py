@@ -26,6 +26,7 @@ _APPRAISING = (
     ),
     Option(name="ear", value="FILE", help="write the signed result: a JWT, or a CWT if FILE ends in .cwt"),
     Option(name="key", value="KEY.pem", help="the private key that signs the result"),
+    Option(name="steps", help="show every step of the verification, not the policy's alone"),
     JSON,
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ from belljar.libos.enclave import Value
 
 from .errors import LoaderError, UsageError
 
-_MANIFESTS = (".yaml", ".yml")
+MANIFESTS = (".yaml", ".yml")
 _BUNDLE = ".bell"
 _SCRIPT = ".py"
 _PASSED = ("TERM", "COLORTERM", "NO_COLOR", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "COLUMNS", "LINES")
@@ -94,7 +94,7 @@ def parse_words(words: list[str], signer: str = "") -> Target:
         hint = "belljar run -- python3 app.py, belljar run app.py, or belljar run app.yaml"
         raise UsageError("nothing to run", hint=hint)
     first, rest = words[0], words[1:]
-    if first.endswith((*_MANIFESTS, _BUNDLE)):
+    if first.endswith((*MANIFESTS, _BUNDLE)):
         path = os.path.normpath(os.path.join(folder, first))
         extra = rest[1:] if rest[:1] == ["--"] else rest
         if any(word.partition("=")[0] == "--signer" for word in rest[:1]):  # the program would get it, and nobody check

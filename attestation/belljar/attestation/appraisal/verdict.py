@@ -65,12 +65,20 @@ class Appraisal:
             raise AppraisalRefused(f"evidence refused by the policy: {reasons}", appraisal=self)
         return self.claims
 
-    def explain(self) -> str:
-        """Return the verdict and every step as text, a line each."""
+    def explain(self, *, every_step: bool = True) -> str:
+        """Return the verdict and the steps as text, a line each.
+
+        Args:
+            every_step: or those of authenticity as one line, since all hold where there is a verdict.
+        """
         verdict = "accepted" if self.accepted else "refused"
-        head = f"{verdict} ({self.tier.value}): {self.claims.format} by policy {self.policy}"
+        lines = [f"{verdict} ({self.tier.value}): {self.claims.format} by policy {self.policy}"]
+        shown = self.steps
+        if not every_step:
+            lines.append(f" 1 to {self.judged_from - 2} ok: the evidence is authentic")
+            shown = self.steps[self.judged_from - 2 :]
         aspects = ", ".join(f"{name} {value}" for name, value in self.vector.plain().items()) or "none"
-        return "\n".join([head, *map(str, self.steps), f"trustworthiness: {aspects}"])
+        return "\n".join([*lines, *map(str, shown), f"trustworthiness: {aspects}"])
 
     def plain(self) -> dict[str, Plain]:
         """Return the verdict as JSON has it."""

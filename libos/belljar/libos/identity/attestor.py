@@ -78,6 +78,10 @@ class Attestor:
         """Return a report of 432 bytes; raises NotAttested."""
         return self._answer(lambda made: made.report(report_data, target))
 
+    def check_report(self, report: bytes) -> None:
+        """Return if a report was made on this platform for this enclave; raises NotAttested."""
+        self._answer(lambda made: made.check_report(report))
+
     def target(self) -> bytes:
         """Return this enclave's target info, 512 bytes; raises NotAttested."""
         return self._answer(lambda made: made.target())
@@ -85,6 +89,14 @@ class Attestor:
     def key(self, name: str) -> bytes:
         """Return one of Gramine's two keys; raises NotAttested."""
         return self._answer(lambda made: made.key(name))
+
+    def seal(self, secret: bytes, policy: str) -> bytes:
+        """Return bytes of the program sealed, under `measurement` or `signer`; raises NotAttested."""
+        return self._answer(lambda made: made.seal(secret, policy))
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """Return what `seal` was given, now or in another run; raises NotAttested."""
+        return self._answer(lambda made: made.unseal(sealed))
 
     def certifies(self) -> bool:
         """Say whether quotes can be made; raises NotAttested."""

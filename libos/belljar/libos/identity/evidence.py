@@ -17,6 +17,7 @@ from belljar.attestation.attesting import (
     ReportRequest,
     Request,
     Run,
+    Sealer,
     attest,
     make_report,
     media_type,
@@ -24,6 +25,7 @@ from belljar.attestation.attesting import (
     special_key,
     target_info,
     unpack_target_info,
+    verify_report,
 )
 
 from .root import commitment, enclave_of, task_of
@@ -37,6 +39,7 @@ MEDIA_TYPE = media_type(CWT_TYPE)
 _INSTANCE_BYTES = 16
 _QUOTER_S = 6 * 24 * 3600  # its certificate holds for seven days
 _POLICIES = {"_sgx_mrenclave": Policy.MEASUREMENT, "_sgx_mrsigner": Policy.SIGNER}
+_SEALED_BY_GUEST = b"belljar.guest-data/1"  # associated: nothing else that is sealed can be unsealed by asking for this
 
 
 class Evidence:
@@ -96,6 +99,10 @@ class Evidence:
         )
         return make_report(self._root, request)
 
+    def check_report(self, report: bytes) -> None:
+        """Return if another enclave of this platform made a report for this one; else EvidenceRefused."""
+        verify_report(self._root, report, self._enclave)
+
     def target(self) -> bytes:
         """Return what others need to make a report for this enclave, 512 bytes."""
         return target_info(self._enclave).pack()
@@ -103,6 +110,17 @@ class Evidence:
     def key(self, name: str) -> bytes:
         """Return one of Gramine's two keys, 16 bytes."""
         return special_key(self._root, self._enclave, _POLICIES[name])
+
+    def seal(self, secret: bytes, policy: str) -> bytes:
+        """Return what a program wants sealed, under `measurement` or `signer`."""
+        return self._sealer().seal(secret, Policy[policy.upper()], _SEALED_BY_GUEST)
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """Return what a program has had sealed."""
+        return self._sealer().unseal(sealed, _SEALED_BY_GUEST)
+
+    def _sealer(self) -> Sealer:
+        return Sealer(root=self._root, enclave=self._enclave, random=os.urandom)
 
     def close(self) -> None:
         """Let go of the root of trust."""

@@ -22,19 +22,25 @@ if TYPE_CHECKING:
     from .attestor import Attestor
     from .processes import Process
 
-REPORT_DATA_BYTES, TARGET_BYTES, KEY_BYTES = 64, 512, 16
+REPORT_DATA_BYTES, TARGET_BYTES, REPORT_BYTES, KEY_BYTES = 64, 512, 432, 16
 MAX_PROCESSES = 1024  # whose bytes are kept; of more, those that wrote longest ago start anew
 MAX_KEYS = 32
 MAX_ENTRIES = 64
+MAX_SECRET_BYTES, MAX_SEALED_BYTES = 32 << 10, 33 << 10
 PROVIDER = b"belljar_guest\n"
 _MAX_PRIVLEVEL = 3  # TSM_PRIVLEVEL_MAX
+POLICIES = ("measurement", "signer")
 _SPECIAL = ("_sgx_mrenclave", "_sgx_mrsigner")
 
 
 def evidence_tree(attestor: Attestor) -> PseudoFolder:
     """Return the tree: `attestation` for /dev/attestation, `report` for /sys/kernel/config/tsm/report."""
     entries = PseudoFolder({}, make_folder=lambda _name: _Entry(attestor).folder(), most=MAX_ENTRIES)
-    return PseudoFolder({"attestation": _Gramine(attestor).folder(), "report": entries})
+    attestation = _Gramine(attestor).folder()
+    attestation.children["sealing"] = PseudoFolder(
+        {}, make_folder=lambda _name: _Sealing(attestor).folder(), most=MAX_ENTRIES
+    )
+    return PseudoFolder({"attestation": attestation, "report": entries})
 
 
 def _asked(ask: Callable[[], bytes]) -> bytes:
@@ -63,6 +69,7 @@ class _Gramine:
                 "target_info": self._own("target_info", TARGET_BYTES),
                 "my_target_info": PseudoFile(lambda _pid: _asked(ask.target)),
                 "report": PseudoFile(self._report),
+                "peer_report": PseudoFile(None, self._check, most=REPORT_BYTES, fresh=True),
                 "quote": PseudoFile(lambda pid: _asked(lambda: ask.quote(self._report_data(pid)))),
                 "eat": PseudoFile(self._eat),
                 "keys": PseudoFolder({"default": self._key("default"), **special}, make_file=self._key, most=MAX_KEYS),
@@ -97,6 +104,15 @@ class _Gramine:
         report_data, target = self._of_process(pid)
         return _asked(lambda: self._attestor.report(report_data, target))
 
+    def _check(self, _pid: int, content: bytes) -> None:
+        """Refuse the report of another enclave that was not made here for this one."""
+
+        def check() -> bytes:
+            self._attestor.check_report(content)
+            return b""
+
+        _asked(check)
+
     def _eat(self, pid: int) -> bytes:
         report_data = self._report_data(pid)
         return _asked(lambda: self._attestor.token(GUEST, report_data, report_data))
@@ -113,6 +129,46 @@ class _Gramine:
             self._keys[name] = content
 
         return PseudoFile(lambda _pid: self._keys.get(name, b""), save, most=1 << 12)
+
+
+class _Sealing:
+    """One folder in /dev/attestation/sealing: a secret is written and read back sealed, or the other way round."""
+
+    def __init__(self, attestor: Attestor) -> None:
+        self._attestor = attestor
+        self._policy = ""
+        self._sealed = b""
+
+    def folder(self) -> PseudoFolder:
+        return PseudoFolder(
+            {
+                "policy": PseudoFile(None, self._choose, most=16, fresh=True),
+                "secret": PseudoFile(self._unseal, self._seal, most=MAX_SECRET_BYTES, fresh=True),
+                "sealed": PseudoFile(self._read, self._keep, most=MAX_SEALED_BYTES, fresh=True),
+            }
+        )
+
+    def _choose(self, _pid: int, content: bytes) -> None:
+        policy = content.decode("ascii", "replace").strip()
+        if policy not in POLICIES:
+            raise OSError(EINVAL, "not a policy")
+        self._policy = policy
+
+    def _seal(self, _pid: int, content: bytes) -> None:
+        if not self._policy:
+            raise OSError(EINVAL, "no policy")
+        self._sealed = _asked(lambda: self._attestor.seal(content, self._policy))
+
+    def _unseal(self, _pid: int) -> bytes:
+        if not self._sealed:
+            raise OSError(EINVAL, "nothing sealed")
+        return _asked(lambda: self._attestor.unseal(self._sealed))
+
+    def _read(self, _pid: int) -> bytes:
+        return self._sealed
+
+    def _keep(self, _pid: int, content: bytes) -> None:
+        self._sealed = content
 
 
 class _Entry:

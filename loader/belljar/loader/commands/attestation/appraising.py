@@ -51,6 +51,7 @@ class Bench:
     key: SigningKey | None
     ear: str | None
     as_json: bool
+    every_step: bool
 
 
 def bench_of(parsed: Parsed) -> Bench:
@@ -72,6 +73,7 @@ def bench_of(parsed: Parsed) -> Bench:
         key=None if key is None else read_private(key),
         ear=ear,
         as_json=parsed.has("json"),
+        every_step=parsed.has("steps"),
     )
 
 
@@ -86,7 +88,7 @@ def appraise(bench: Bench, evidence: Message, challenge: Challenge, now: int) ->
         return _print_not_believed(error, as_json=bench.as_json)
     if bench.ear is not None and bench.key is not None:
         _write_ear(appraisal, bench.key, bench.ear)
-    return _print_verdict(appraisal, as_json=bench.as_json)
+    return _print_verdict(appraisal, bench)
 
 
 def _write_ear(appraisal: Appraisal, key: SigningKey, path: str) -> None:
@@ -97,13 +99,15 @@ def _write_ear(appraisal: Appraisal, key: SigningKey, path: str) -> None:
         replace_file(path, f"{ear_jwt(appraisal, key, issue)}\n".encode())
 
 
-def _print_verdict(appraisal: Appraisal, *, as_json: bool) -> int:
+def _print_verdict(appraisal: Appraisal, bench: Bench) -> int:
     code = ACCEPTED if appraisal.accepted else REFUSED
-    if as_json:
+    if bench.as_json:
         verdict = "accepted" if appraisal.accepted else "refused"
         _dump({"verdict": verdict, **appraisal.plain(), "failed": [step.name for step in appraisal.failed]})
         return code
-    sys.stdout.writelines(f"{report.printable(line)}\n" for line in appraisal.explain().splitlines())
+    sys.stdout.writelines(
+        f"{report.printable(line)}\n" for line in appraisal.explain(every_step=bench.every_step).splitlines()
+    )
     for step in appraisal.failed:
         report.note(f"refused: {step}")
     return code

@@ -1,7 +1,7 @@
-"""`belljar policy from`: what bundles are expected to show, as a policy that loads, or as CoRIM for others.
+"""`belljar policy from`: what bundles and manifests are expected to show, as a policy, or as CoRIM for others.
 
-In come bundles that hold, CoRIM files of `--corim`, and roots to pin; out comes text or CBOR. What a policy from here
-does not ask, it says by name.
+In come bundles that hold, manifests to measure, CoRIM files of `--corim`, and roots to pin; out comes text or CBOR.
+What a policy from here does not ask, it says by name.
 """
 
 from __future__ import annotations
@@ -21,10 +21,15 @@ from belljar.loader.bundle.files import replace_file
 from belljar.loader.bundle.read import read_bundle
 from belljar.loader.errors import LoaderError, UsageError
 from belljar.loader.manifest.model import EncryptedMount
+from belljar.loader.prepare import measure_target
+from belljar.loader.target import MANIFESTS, parse_words
 
 from .sources import read_bounded
 
 if TYPE_CHECKING:
+    from belljar.attestation.keys import SignerId
+    from belljar.attestation.measurement import Measurement
+    from belljar.loader.manifest.model import Manifest
     from belljar.loader.options import Parsed
 
 _MAX_CORIM_BYTES = 1 << 20
@@ -38,7 +43,9 @@ _PCR = re.compile(r"((?:sha256|sha384|sha512):(?:\d|1\d|2[0-3]))=((?:[0-9a-fA-F]
 def main(parsed: Parsed) -> int:
     """Write a policy or reference values."""
     if not parsed.words:
-        raise UsageError("expected bundles or reference values", hint="belljar policy from app.bell --root root.pem")
+        raise UsageError(
+            "expected bundles, manifests or reference values", hint="belljar policy from app.bell --root root.pem"
+        )
     found = [_values(path) for path in parsed.words]
     values = tuple(value for one, _ in found for value in one)
     if parsed.has("corim"):
@@ -76,14 +83,23 @@ def _draft(parsed: Parsed, values: tuple[ReferenceValues, ...], *, volumes: bool
 
 def _values(path: str) -> tuple[tuple[ReferenceValues, ...], bool]:
     """Return what a file says is expected, and whether it works on volumes."""
-    if not read_bounded_start(path).startswith(layout.MAGIC):
-        return from_corim(read_bounded(path, _MAX_CORIM_BYTES)), False
-    bundle = read_bundle(path)
-    manifest = bundle.decided.manifest
+    if read_bounded_start(path).startswith(layout.MAGIC):
+        bundle = read_bundle(path)
+        signer = None if bundle.key is None else bundle.key.signer
+        return _value(path, bundle.decided.manifest, bundle.measurement, signer)
+    if path.endswith(MANIFESTS):
+        measured = measure_target(parse_words([path]))
+        return _value(path, measured.decided.manifest, measured.measurement, None)
+    return from_corim(read_bounded(path, _MAX_CORIM_BYTES)), False
+
+
+def _value(
+    path: str, manifest: Manifest, measurement: Measurement, signer: SignerId | None
+) -> tuple[tuple[ReferenceValues, ...], bool]:
     value = ReferenceValues(
         name=manifest.name or path,
-        measurement=bundle.measurement,
-        signer=None if bundle.key is None else bundle.key.signer,
+        measurement=measurement,
+        signer=signer,
         product_id=manifest.product_id,
         svn=manifest.security_version,
     )

@@ -9,7 +9,7 @@ _ROOM = "belljar.loader.commands.attestation"
 COMMANDS = (
     Command(
         name="policy from",
-        usage="[OPTIONS] (BUNDLE.bell | VALUES.corim)…",
+        usage="[OPTIONS] (BUNDLE.bell | MANIFEST.yaml | VALUES.corim)…",
         help="write a policy that takes these builds and nothing else, or their reference values as CoRIM",
         options=(
             Option(name="root", value="FILE", many=True, help="a root to pin: belljar platform root -o FILE"),
