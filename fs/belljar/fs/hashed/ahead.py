@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     Files = tuple[tuple[str, int, int, tuple[int, ...]], ...]
     Chunk = tuple[Source, int, int]
 
-_MAX_READY = 128  # chunks held until somebody takes them: 8 MiB
+_MAX_READY = 128  # chunks held until somebody takes them: 8 MiB, and as much again once the program runs
+_UNUSED_S = 2.0  # what no read has taken by then, none will: this run does not do what the last one did
 
 
 class ReadAhead:
@@ -55,6 +56,8 @@ class ReadAhead:
         self._first = allocate_lock()  # held until the first chunks are verified
         self._decided = allocate_lock()  # held until `store` or `close`
         self._ended = allocate_lock()  # held while the thread lives
+        self._over = allocate_lock()  # held until `close`
+        self._over.acquire()
         self._decided.acquire()
         if files:
             self._first.acquire()
@@ -98,7 +101,7 @@ class ReadAhead:
     def close(self) -> None:
         """End, and wait until that has happened."""
         self._closed = True
-        for lock in (self._gate, self._decided):
+        for lock in (self._gate, self._decided, self._over):
             if lock.locked():
                 lock.release()
         with self._ended:
@@ -110,8 +113,10 @@ class ReadAhead:
                 self._ready.append(chunk)
             self._first.release()
             self._decided.acquire()
-            for _ in islice(self._chunks, _MAX_READY):  # for reads that come
-                pass
+            self._ready += islice(self._chunks, _MAX_READY)  # for reads that come
+            self._over.acquire(timeout=_UNUSED_S)
+            for source, entry, number in self._ready:
+                source.take_ready(entry, number)
         finally:
             if self._first.locked():
                 self._first.release()
