@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from .attesting import attestation
 from .bench import Bench
 from .crowd import density
 from .peers import LAUNCHES, PYTHON, Peer, belljar, launched, sandboxes
@@ -32,6 +33,7 @@ SUITES: dict[str, Callable[[Bench], list[Table]]] = {
     "memory": memory,
     "density": density,
     "volume": volume,
+    "attestation": attestation,
 }
 
 
