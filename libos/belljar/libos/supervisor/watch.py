@@ -100,7 +100,8 @@ class Watch:
             ready = poll.poll(self._timeout_ms())
             for descriptor, _ in watched:
                 poll.unregister(descriptor)
-            for descriptor, _ in ready:
+            # Events first: a violation is noted before the guest hears of it, and so before it can exit because of it.
+            for descriptor, _ in sorted(ready, key=lambda found: found[0] != self._events.fileno()):
                 self._on_ready(descriptor)
             self._on_time()
         if self._terminal:
