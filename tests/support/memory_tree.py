@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from threading import RLock
 
 from belljar.fs.writable import tree as seam
-from belljar.fs.writable.metadata import kernel_time_ns
+from belljar.fs.writable.clock import kernel_time_ns
 from belljar.fs.writable.tree import Attributes, Changes
 
 CHUNK = 1 << 16

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
-import time
 from dataclasses import dataclass, field, replace
 from stat import S_IFDIR
 from typing import TYPE_CHECKING
@@ -28,21 +26,13 @@ from belljar.fs.volume.root import RootRecord, encode, newest, verify_freshness
 from belljar.fs.volume.sealing import Random, Sealer
 from belljar.fs.volume.snapshots import Snapshot, Snapshots
 from belljar.fs.volume.store import Store
+from belljar.fs.writable.clock import kernel_time_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from belljar.fs.volume.anchor import Anchor, Anchored
     from belljar.fs.volume.container import Container
-
-
-_IS_LINUX = sys.platform == "linux"
-_CLOCK_REALTIME_COARSE = 5  # linux/time.h; the clock the kernel takes the times of files from
-
-
-def kernel_time_ns() -> int:
-    """Return the time as the kernel of Linux stamps files with it; elsewhere the time."""
-    return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE) if _IS_LINUX else time.time_ns()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

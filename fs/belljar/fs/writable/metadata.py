@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from errno import EINVAL, EOPNOTSUPP, ERANGE
 from stat import S_ISDIR, S_ISGID, S_ISUID, S_IXGRP
-from time import clock_gettime_ns
 
 from belljar.fs.fuse import protocol, writing
 
+from .clock import kernel_time_ns
 from .tree import NAME_MAX, Changes
 
 TYPE_CHECKING = False
@@ -23,16 +23,10 @@ if TYPE_CHECKING:
 
     from .tree import WritableTree
 
-_CLOCK_REALTIME_COARSE = 5  # what the kernel stamps files with; Python has no name for it
 _NANOSECONDS = 1_000_000_000
 _PERMISSIONS = 0o7777
 _XATTRS = (b"user.", b"security.", b"trusted.")
 _HIDDEN = b"trusted."  # shown to nobody in a user namespace
-
-
-def kernel_time_ns() -> int:
-    """Return the time as the kernel stamps files: nanoseconds since the epoch, a few milliseconds coarse."""
-    return clock_gettime_ns(_CLOCK_REALTIME_COARSE)
 
 
 class Metadata:

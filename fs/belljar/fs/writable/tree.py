@@ -13,7 +13,7 @@ Who owns the times (docs/decisions/0014-writable-fuse.md):
   no more.
 * The store owns all others: `make`, `link`, `unlink`, `rmdir`, `rename` set mtime and ctime of directories they change,
   and ctime of the inode that gains or loses a name; `set_xattr` and `remove_xattr` set ctime. It takes them from
-  CLOCK_REALTIME_COARSE, as the kernel does: a finer clock would make new files younger than what is written next.
+  `clock.py`, as the kernel does: a finer clock would make new files younger than what is written next.
 * Nobody sets atime on reading: a volume behaves as if mounted with noatime.
 
 What the kernel remembers, for ever: names, also missing ones, attributes, link targets and content. So a tree must not
