@@ -50,6 +50,7 @@ class Belljar:
             **kept,
             name: value,
             "XDG_CACHE_HOME": str(self.cache),
+            "XDG_STATE_HOME": f"{self.cache}/state",
             "BELLJAR_RUNTIME_DIR": f"{self.cache}/runs",
             **self.environment,
         }

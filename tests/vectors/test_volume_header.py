@@ -105,11 +105,12 @@ def test_a_header_of_an_earlier_version_opens(name: str) -> None:
 
 def test_an_anchor_is_what_the_document_says() -> None:
     volume_id, key, digest = b"v" * 16, b"p" * 32, b"d" * 32
-    body = struct.pack("<8sHHI16sQQQ32s", b"BELLJANC", 1, 1, 0, volume_id, 7, 5, 2, digest).ljust(448, b"\0")
+    body = struct.pack("<8sHHI16sQQQ32sQ", b"BELLJANC", 1, 1, 0, volume_id, 7, 5, 2, digest, 6).ljust(448, b"\0")
     body += hmac.digest(key, b"belljar volume anchor 1\0" + body, "sha256")
-    state = State(sequence=7, anchored=Anchored(5, digest), resets=2)
+    state = State(sequence=7, anchored=Anchored(5, digest), resets=2, epoch=6)
     assert anchors.encode_state(volume_id, state, key) == body + hashlib.sha256(body).digest()
     body = struct.pack("<8sHHI16sQQQ32s", b"BELLJANC", 1, 0, 0, volume_id, 7, 5, 2, digest).ljust(480, b"\0")
+    state = State(sequence=7, anchored=Anchored(5, digest), resets=2)
     assert anchors.encode_state(volume_id, state, None) == body + hashlib.sha256(body).digest()
 
     reason = "zurück".encode()

@@ -155,14 +155,12 @@ class TpmRoot:
         return HardwareQuote(media_type=MEDIA_TYPE, content=evidence)
 
     def count(self) -> int:
-        """Return the TPM's counter."""
-        counter.define(self._tpm)
-        return counter.read(self._tpm)
+        """Return the counter that the TPM keeps for this platform."""
+        return counter.current(self._tpm, counter.index_of(self.platform))
 
     def count_up(self) -> int:
-        """Add one to the TPM's counter."""
-        counter.define(self._tpm)
-        return counter.increment(self._tpm)
+        """Add one to it."""
+        return counter.count_up(self._tpm, counter.index_of(self.platform))
 
     def close(self) -> None:
         """Zero the secret and let go of the TPM."""

@@ -15,15 +15,14 @@ from belljar.fs.mounting import (
     Changes,
     FileContainer,
     FsError,
-    PlatformAnchor,
     VolumeCorrupt,
     WritableServer,
-    anchors_folder,
     format_volume,
     open_volume,
     unlock,
 )
 from belljar.libos.errors import SandboxUnavailable
+from belljar.libos.identity.anchors import volume_anchor
 
 from .pagecache import tune_cache
 
@@ -100,7 +99,7 @@ class GuestVolumes:
         self._served: list[_Served] = []
         self._ended = _taken_lock()
         self._ticks = allocate_lock()  # held while the thread that commits now and then runs
-        self._anchor = PlatformAnchor(anchors_folder(os.environ, os.geteuid()))
+        self._anchor = volume_anchor()
         try:
             for mount in spec.volumes:
                 self._served.append(self._open_or_say(spec, mount, keys))
@@ -128,6 +127,7 @@ class GuestVolumes:
             with unlock(container, credential, writable=True) as unlocked:
                 with unlocked.key.view() as view:
                     key = bytes(view)
+                self._anchor.begin(unlocked.volume_id)  # now: later the root of trust may be busy with evidence
                 return self._opened(mount, container, unlocked.volume_id, key, self._anchor)
         except BaseException:
             container.close()
@@ -214,7 +214,7 @@ class GuestVolumes:
     def close(self) -> list[str]:
         """Wait until the guest's last pages have come, commit, release everything; return what was lost.
 
-        The guest must be gone.
+        The guest must be gone, and nobody may hold the root of trust.
         """
         self._ended.release()
         self._ticks.acquire()  # it may be at a commit, which needs the descriptors
@@ -229,7 +229,10 @@ class GuestVolumes:
                 if served.device >= 0:
                     os.close(served.device)
         self._served = []
-        self._anchor.close()
+        try:
+            self._anchor.close()
+        except (FsError, OSError) as error:
+            problems.append(f"volumes: everything is kept, but their clean end could not be noted: {error}")
         return problems
 
 
