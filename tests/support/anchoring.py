@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager
 
 from belljar.fs.errors import VolumeRefused
+from belljar.fs.volume.anchor import Anchored
 
 KEY = b"p" * 32
 
@@ -39,3 +41,8 @@ class CountingPlatform:
     def count_up(self) -> int:
         self.value = self.value + 1 if self.value else self.first
         return self.value
+
+
+def root(generation: int) -> Anchored:
+    """Return the root of a generation."""
+    return Anchored(generation, hashlib.sha256(generation.to_bytes(8, "little")).digest())

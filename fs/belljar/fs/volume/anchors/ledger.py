@@ -261,8 +261,12 @@ class Ledger:
             found.append(page.value)
         if faults:
             raise self._refused(faults[0])
-        was = f"it is of counter value {' and '.join(map(str, sorted(found)))}" if found else "neither slot is whole"
-        raise self._refused(f"{was}, expected {value}, where the platform's counter stands: one of them was put back")
+        if not found:
+            raise self._refused("neither slot is whole")
+        was = " and ".join(map(str, sorted(found)))
+        raise self._refused(
+            f"it is of counter value {was}, expected {value}, where the platform's counter stands: one was put back"
+        )
 
     def _refused(self, text: str) -> VolumeRefused:
         return VolumeRefused(

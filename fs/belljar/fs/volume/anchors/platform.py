@@ -85,7 +85,7 @@ class PlatformAnchor:
         """
         writing, self._writing = self._writing, {}
         try:
-            if writing:
+            if writing and self._key is not None:
                 with self._ledger.session() as session:
                     session.end({volume_id: state.anchored for volume_id, (_, state) in writing.items()})
         finally:

@@ -38,27 +38,24 @@ class Unbound:
 
     @contextmanager
     def session(self, *, anew: bool = False, creates: bool = False) -> Generator[Unbound]:
-        """Return itself."""
-        del anew, creates
-        yield self
-
-    def verify(self, volume_id: bytes, state: State | None) -> None:
-        """Return if there never was a platform.
+        """Return itself, if there never was a platform.
 
         Raises:
             VolumeRefused: there was one.
         """
-        del volume_id, state
+        del anew, creates
         if os.path.lexists(self._path):
             raise VolumeRefused(
                 f"{self._path}: volumes were anchored by a platform that is not here now",
                 hint=f"put the platform back; if it is gone for good, move that file away, and {REMEDY}",
             )
+        yield self
 
-    def begin(self, volume_id: bytes, anchored: Anchored, *, adopts: bool = False) -> int:
-        """Return epoch 0, if there never was a platform; raises as `verify` does."""
-        del anchored, adopts
-        self.verify(volume_id, None)
+    def verify(self, volume_id: bytes, state: State | None) -> None:
+        """Return: nothing is known."""
+
+    def begin(self, volume_id: bytes, anchored: Anchored, *, adopts: bool = False) -> int:  # noqa: ARG002 -- as Session
+        """Return epoch 0."""
         return 0
 
     def end(self, ended: Mapping[bytes, Anchored]) -> None:
