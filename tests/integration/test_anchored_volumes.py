@@ -1,4 +1,4 @@
-"""Volumes anchored by a platform, from the command line: what is put back together is refused, and there is a way on."""
+"""Volumes anchored by a platform, from the command line: what is put back is refused, and there is a way on."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from belljar.fs.errors import VolumeRefused
 from belljar.fs.volume.anchor import Anchored
 from belljar.fs.volume.anchors import ledger_layout as layout
+from belljar.fs.volume.anchors.layout import sealed
 from belljar.fs.volume.anchors.ledger_layout import Entry, Page, Standing
 from belljar.fs.volume.anchors.platform import PlatformAnchor
 from belljar.fs.volume.anchors.state_file import StateFile
@@ -101,10 +104,8 @@ def test_every_flipped_bit_of_a_page_is_noticed() -> None:
 
 
 def test_pages_with_mistakes_are_refused() -> None:
-    from belljar.fs.volume.anchors.layout import sealed
-
     entry = Entry(volume_id=SECOND, standing=Standing.OPEN, epoch=7, anchored=root(3))
-    raw = layout.encode_page(Page(value=9, entries=(entry, Entry(**{**_members(entry), "volume_id": FIRST}))), KEY)
+    raw = layout.encode_page(Page(value=9, entries=(entry, replace(entry, volume_id=FIRST))), KEY)
     body, domain = raw[:-64], b"belljar volume ledger 1\0"
     unordered = body[:24] + body[96:] + body[24:96]
     for content, said in (
@@ -115,10 +116,6 @@ def test_pages_with_mistakes_are_refused() -> None:
     ):
         with pytest.raises(VolumeRefused, match=said):
             layout.parse_page(sealed(content, domain, KEY), (KEY,))
-
-
-def _members(entry: Entry) -> dict[str, object]:
-    return {name: getattr(entry, name) for name in ("volume_id", "standing", "epoch", "anchored")}
 
 
 PARTS = ("container", "state", "ledger", "counter")
@@ -183,7 +180,8 @@ def test_a_state_file_that_is_gone_or_of_no_mount_is_refused(folder: Path, platf
     kept = (folder / FIRST.hex()).read_bytes()
     (folder / FIRST.hex()).unlink()
     with PlatformAnchor(str(folder), platform=platform) as anchor:
-        for act in (lambda: anchor.read(FIRST), lambda: anchor.advance(FIRST, root(1))):
+        acts: tuple[Callable[[], object], ...] = (lambda: anchor.read(FIRST), lambda: anchor.advance(FIRST, root(1)))
+        for act in acts:
             with pytest.raises(VolumeRefused, match="found no state file, expected generation 2, with which its last"):
                 act()
         (folder / FIRST.hex()).write_bytes(kept)
@@ -397,7 +395,7 @@ def test_volumes_that_are_gone_make_room(folder: Path, platform: CountingPlatfor
         file.write(layout.encode_page(page, KEY))
     used(folder, platform, SECOND, 1)
     assert found(folder, platform, SECOND) == root(1)
-    too_many = Page(value=1, entries=(*entries, Entry(**{**_members(entries[0]), "volume_id": FIRST})))
+    too_many = Page(value=1, entries=(*entries, replace(entries[0], volume_id=FIRST)))
     with pytest.raises(VolumeRefused, match="910 volumes are anchored on this platform, expected at most 909"):
         layout.encode_page(too_many, KEY)
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from belljar.fs.mounting import PlatformAnchor, VolumeRefused, anchors_folder
+from belljar.fs.anchoring import PlatformAnchor, anchors_folder
+from belljar.fs.errors import VolumeRefused
 from belljar.libos.folders import platform_folder
 
 from .presence import FILES

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from contextlib import AbstractContextManager
 
-    from belljar.fs.keeping import Credential, PlatformAnchor, Unlocked, WritableTree
+    from belljar.fs.anchoring import PlatformAnchor
+    from belljar.fs.keeping import Credential, Unlocked, WritableTree
     from belljar.fs.volumes import Volume
     from belljar.loader.options import Parsed
 
