@@ -455,6 +455,24 @@ def test_a_second_client_is_told_to_wait(running: Swtpm) -> None:
 
 
 @needs_swtpm
+def test_roots_that_are_open_share_a_tpm(running: Swtpm, tmp_path: Path) -> None:
+    """A software TPM serves one client at a time: a root lets go of it when it is not asked."""
+    path = str(tmp_path / "p")
+    with (
+        make_tpm(path, connected(running.address), TpmBirth(birth=BIRTH)) as one,
+        open_tpm(path, connected(running.address)) as other,
+    ):
+        assert one.count_up() + 1 == other.count_up() == one.count()
+        assert one.quote(bytes(64)) is not None
+        assert other.quote(bytes(64)) is not None
+        running.stop()
+        with pytest.raises(PlatformRefused, match="No such file or directory"):
+            one.count()
+        running.start()
+        assert one.count() == other.count()
+
+
+@needs_swtpm
 def test_a_killed_tpm_does_not_lock_our_keys() -> None:
     with swtpm() as made:
         for _ in range(4):

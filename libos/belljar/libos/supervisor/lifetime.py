@@ -125,7 +125,6 @@ class Lifetime:
             run = self._in_directory(guest, _Standing(files, volumes, events, standing.attestor), warden)
         finally:
             guest.end()
-            standing.attestor.close()  # nobody asks any more, and the volumes' anchor may need the root of trust
             problems = volumes.close()
         return _with_problems(run, problems)
 

@@ -127,7 +127,7 @@ class GuestVolumes:
             with unlock(container, credential, writable=True) as unlocked:
                 with unlocked.key.view() as view:
                     key = bytes(view)
-                self._anchor.begin(unlocked.volume_id)  # now: later the root of trust may be busy with evidence
+                self._anchor.begin(unlocked.volume_id)  # a platform that refuses is told before the start
                 return self._opened(mount, container, unlocked.volume_id, key, self._anchor)
         except BaseException:
             container.close()
@@ -214,7 +214,7 @@ class GuestVolumes:
     def close(self) -> list[str]:
         """Wait until the guest's last pages have come, commit, release everything; return what was lost.
 
-        The guest must be gone, and nobody may hold the root of trust.
+        The guest must be gone.
         """
         self._ended.release()
         self._ticks.acquire()  # it may be at a commit, which needs the descriptors
