@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +98,14 @@ def test_a_platform_that_is_not_there_is_named(belljar: Belljar, tpm: Swtpm) -> 
     assert "is swtpm running there" in done.stderr
     tpm.start()
     assert kept.run("print(1)").stdout == "1\n"
+    wait = "import sys; print('ready', flush=True); sys.stdin.readline(); open('n', 'w').write('1')"
+    process = kept.start(wait, stdin=subprocess.PIPE)
+    tpm.stop()
+    _, told = process.communicate("\n")
+    assert process.returncode == 125
+    assert "volumes: all that was written is kept, but not that it ended well: the platform that anchors" in told
+    tpm.start()
+    assert kept.run("print(open('n').read())").stdout == "1\n"
     shutil.rmtree(belljar.folder / "state/belljar/platform")
     assert "volumes were anchored by a platform that is not here now" in kept.run("print(1)", check=125).stderr
     with swtpm() as other:

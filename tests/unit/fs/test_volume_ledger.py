@@ -321,8 +321,10 @@ def test_a_platform_that_does_not_answer_is_told(folder: Path, platform: Countin
         anchor.advance(FIRST, root(2))
         platform.available = False
         anchor.advance(FIRST, root(3))  # needs the key, not the platform
-        with pytest.raises(VolumeRefused, match="the platform does not answer"):
+        said = "all that was written is kept, but not that it ended well: the platform does not answer"
+        with pytest.raises(VolumeRefused, match=said) as caught:
             anchor.close()
+        assert caught.value.hint == "is it plugged in?"
         with pytest.raises(VolumeRefused, match="the platform does not answer"):
             anchor.read(FIRST)
     platform.available = True

@@ -136,6 +136,11 @@ class History:
             self.containers[volume_id] = new
             anchor.advance(volume_id, new.anchored)
 
+    def anchored_before(self, volume_id: bytes) -> None:
+        """Make and anchor a volume while there is no platform."""
+        with PlatformAnchor(str(self.folder)) as anchor:
+            self._use(anchor, volume_id, 2)
+
     def saved(self, number: int) -> Saved:
         folder = self.base / str(number)
         if self.folder.exists():
@@ -199,12 +204,17 @@ def is_accepted(anchor: PlatformAnchor, volume_id: bytes, container: Root) -> An
 PARTS = ("container", "state", "ledger", "counter")
 
 
-@pytest.mark.parametrize("earlier", [0, 1, 2])
+@pytest.mark.parametrize("earlier", [0, 1, 2, -1])
 def test_a_crash_at_every_step_loses_nothing_and_lets_nothing_back(tmp_path: Path, earlier: int) -> None:
-    """The first mount of a volume, the second, the third: each stops at each of its steps, then goes on."""
+    """The first mount of a volume, the second, the third, and of one from before there was a platform (-1).
+
+    Each stops at each of its steps, then goes on.
+    """
     crashed = 0
     for at in range(100):
         history = History(tmp_path / str(at))
+        if earlier < 0:
+            history.anchored_before(VOLUMES[0])
         history.mount(VOLUMES[1], 1, ends=True, crash_at=NEVER)
         saved = [history.saved(0)]
         for number in range(earlier):

@@ -16,6 +16,7 @@ from belljar.fs.mounting import (
     FileContainer,
     FsError,
     VolumeCorrupt,
+    VolumeRefused,
     WritableServer,
     format_volume,
     open_volume,
@@ -231,8 +232,8 @@ class GuestVolumes:
         self._served = []
         try:
             self._anchor.close()
-        except (FsError, OSError) as error:
-            problems.append(f"volumes: everything is kept, but their clean end could not be noted: {error}")
+        except VolumeRefused as error:
+            problems.append(f"volumes: {error}")
         return problems
 
 

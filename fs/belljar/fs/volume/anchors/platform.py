@@ -16,7 +16,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from belljar.fs.errors import FsError, VolumeRefused
+from belljar.fs.errors import VolumeRefused
 
 from . import layout
 from .layout import Reset, State
@@ -73,7 +73,7 @@ class PlatformAnchor:
     ) -> None:
         try:
             self.close()
-        except (FsError, OSError):
+        except VolumeRefused:
             if error is None:  # else there is something worse to tell
                 raise
 
@@ -81,13 +81,17 @@ class PlatformAnchor:
         """Note in the ledger with what the volumes ended, and release every state file.
 
         Raises:
-            VolumeRefused, OSError: it could not be noted; then they count as not ended, as after a crash.
+            VolumeRefused: it could not be noted; then they count as not ended, as after a crash.
         """
         writing, self._writing = self._writing, {}
         try:
             if writing and self._key is not None:
                 with self._ledger.session() as session:
                     session.end({volume_id: state.anchored for volume_id, (_, state) in writing.items()})
+        except (VolumeRefused, OSError) as error:
+            raise VolumeRefused(
+                f"all that was written is kept, but not that it ended well: {error}", hint=getattr(error, "hint", None)
+            ) from error
         finally:
             for file, _ in writing.values():
                 file.close()
