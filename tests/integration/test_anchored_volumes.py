@@ -26,6 +26,16 @@ with open("n", "w") as file:
 print(n, bool(asked))
 """
 
+DURABLE = """
+import os, sys
+with open("n", "w") as file:
+    file.write("7")
+    file.flush()
+    os.fsync(file.fileno())
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
 
 @pytest.fixture
 def tpm(belljar: Belljar) -> Iterator[Swtpm]:
@@ -133,5 +143,9 @@ def test_what_was_anchored_before_the_platform_goes_on(belljar: Belljar) -> None
     assert kept.run(COUNT).stdout == "2 True\n"
     belljar("platform", "rotate")
     assert kept.run(COUNT).stdout == "3 True\n"
+    process = kept.start(DURABLE, stdin=subprocess.PIPE)
+    process.kill()  # its supervisor: the ledger says that it is mounted
+    process.communicate()
+    assert kept.run(COUNT).stdout == "8 True\n"
     belljar("volume", "destroy", "--yes", "data.vol")
     assert [path.name for path in disk.anchors.iterdir()] == ["ledger"]
