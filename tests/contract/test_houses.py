@@ -13,6 +13,7 @@ from support.source import HOUSES, ROOT, house_of, imported, in_checkout, module
 
 DOORS = {
     "fs": {
+        "belljar.fs.anchoring",
         "belljar.fs.errors",
         "belljar.fs.keeping",
         "belljar.fs.measuring",
@@ -37,6 +38,7 @@ DOORS = {
         "belljar.libos.values",
         "belljar.libos.examining",
         "belljar.libos.folders",
+        "belljar.libos.identity.anchors",
         "belljar.libos.identity.root",
         "belljar.libos.lifecycle",
         "belljar.libos.policy",

@@ -60,6 +60,7 @@ from support.swtpm import Swtpm, needs_swtpm, swtpm
 NOW = 1_795_000_000
 BIRTH = Birth(random=os.urandom, now=NOW)
 DIGEST = hashlib.sha256(b"measurement").digest()
+INDEX = counter.index_of(DIGEST)
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +257,7 @@ def test_tpm2_tools_verify_our_quote(tpm: Tpm, tmp_path: Path) -> None:
 
 @needs_swtpm
 def test_a_counter_goes_on_past_its_removal(tpm: Tpm) -> None:
-    index = counter.INDEX + 1
+    index = counter.FIRST_INDEX
     counter.define(tpm, index)
     counter.define(tpm, index)
     value = counter.increment(tpm, index)
@@ -274,19 +275,19 @@ def test_a_software_tpm_can_be_set_back(tmp_path: Path) -> None:
     """What the documents say of its strength: copying its state back takes its counter back."""
     with swtpm() as made:
         with connected(made.address) as found:
-            counter.define(found)
-            before = counter.read(found)
+            counter.define(found, INDEX)
+            before = counter.read(found, INDEX)
         made.stop()
         shutil.copytree(made.state, tmp_path / "copy")
         made.start()
         with connected(made.address) as found:
-            assert counter.increment(found) == before + 1
+            assert counter.increment(found, INDEX) == before + 1
         made.stop()
         shutil.rmtree(made.state)
         shutil.copytree(tmp_path / "copy", made.state)
         made.start()
         with connected(made.address) as found:
-            assert counter.read(found) == before
+            assert counter.read(found, INDEX) == before
 
 
 # --- the root
@@ -451,6 +452,24 @@ def test_a_second_client_is_told_to_wait(running: Swtpm) -> None:
     ):
         second.random(1)
     assert "one client at a time" in str(caught.value.hint)
+
+
+@needs_swtpm
+def test_roots_that_are_open_share_a_tpm(running: Swtpm, tmp_path: Path) -> None:
+    """A software TPM serves one client at a time: a root lets go of it when it is not asked."""
+    path = str(tmp_path / "p")
+    with (
+        make_tpm(path, connected(running.address), TpmBirth(birth=BIRTH)) as one,
+        open_tpm(path, connected(running.address)) as other,
+    ):
+        assert one.count_up() + 1 == other.count_up() == one.count()
+        assert one.quote(bytes(64)) is not None
+        assert other.quote(bytes(64)) is not None
+        running.stop()
+        with pytest.raises(PlatformRefused, match="No such file or directory"):
+            one.count()
+        running.start()
+        assert one.count() == other.count()
 
 
 @needs_swtpm

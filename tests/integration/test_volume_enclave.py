@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,11 +26,9 @@ WAIT = "import sys; print('ready', flush=True); sys.stdin.readline()\n"
 
 
 @pytest.fixture
-def kept(belljar: Belljar) -> Iterator[Enclosed]:
+def kept(belljar: Belljar) -> Enclosed:
     """A volume that a key file opens, and its enclave."""
-    made = Enclosed(belljar, belljar.folder / "data.vol").create()
-    yield made
-    made.forget()
+    return Enclosed(belljar, belljar.folder / "data.vol").create()
 
 
 class TestItKeeps:
@@ -40,7 +37,6 @@ class TestItKeeps:
         assert [kept.run(COUNT).stdout for _ in range(2)] == ["1\n", "2\n"]
         listed = anybody("volume", "ls", "--key-file", str(kept.secret), "data.vol")
         assert "n\n" in listed.stdout
-        kept.forget()
 
     def test_what_was_put_there_before(self, kept: Enclosed) -> None:
         (kept.belljar.folder / "input").write_text("from the data provider")
@@ -116,7 +112,6 @@ class TestItIsRefused:
         self.says(kept, "volume at /data: ", "passphrase")
         del belljar.environment["BELLJAR_PASSPHRASE_FILE"]
         self.says(kept, "no passphrase of ", "there is no terminal to ask on", "BELLJAR_PASSPHRASE_FILE")
-        kept.forget()
 
     def test_without_the_key_file(self, kept: Enclosed) -> None:
         kept.secret.unlink()
@@ -267,7 +262,6 @@ class TestItIsFull:
             assert kept.run("print(open('again').read())").stdout == "room\n"
         finally:
             subprocess.run(["umount", str(small)], check=True)
-            kept.forget()
 
 
 class TestItIsSeen:

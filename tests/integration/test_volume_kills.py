@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,10 +47,8 @@ print(len(log) // 64, int(state[:32]) + 1)
 
 
 @pytest.fixture
-def kept(belljar: Belljar) -> Iterator[Enclosed]:
-    made = Enclosed(belljar, belljar.folder / "data.vol").create()
-    yield made
-    made.forget()
+def kept(belljar: Belljar) -> Enclosed:
+    return Enclosed(belljar, belljar.folder / "data.vol").create()
 
 
 def below(pid: int) -> list[int]:

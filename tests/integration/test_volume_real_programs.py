@@ -11,7 +11,6 @@ import subprocess
 import sysconfig
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,10 +25,8 @@ SHELL = "{type: hashed, path: /bin/sh, source: /usr/bin/sh}"  # where popen(3) l
 
 
 @pytest.fixture
-def kept(belljar: Belljar) -> Iterator[Enclosed]:
-    made = Enclosed(belljar, belljar.folder / "data.vol", size="1GiB").create()
-    yield made
-    made.forget()
+def kept(belljar: Belljar) -> Enclosed:
+    return Enclosed(belljar, belljar.folder / "data.vol", size="1GiB").create()
 
 
 def needs(*programs: str) -> None:

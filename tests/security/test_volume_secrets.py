@@ -86,7 +86,6 @@ def test_no_secret_of_a_volume_is_seen(belljar: Belljar, key: str) -> None:
     for path in belljar.cache.rglob("*"):  # what is kept of runs
         if path.is_file():
             assert not [secret for secret in secrets if secret in path.read_bytes()], path
-    kept.forget()
 
 
 def test_nothing_of_the_content_is_in_the_container(belljar: Belljar) -> None:
@@ -95,4 +94,3 @@ def test_nothing_of_the_content_is_in_the_container(belljar: Belljar) -> None:
     kept.run(code)
     content = kept.container.read_bytes()
     assert not [word for word in (b"plain-folder", b"plain-name", b"plain content") if word in content]
-    kept.forget()

@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from belljar.fs.keeping import anchors_folder
-
 from .running import PYTHON, Belljar
 from .users import ORDINARY_ID
 
@@ -40,7 +38,6 @@ class Enclosed:
     mounts: list[str] = field(default_factory=list[str])
     lines: list[str] = field(default_factory=list[str])
     executable: bool = False
-    made: list[str] = field(default_factory=list[str])
 
     @property
     def secret(self) -> Path:
@@ -49,7 +46,7 @@ class Enclosed:
 
     def create(self) -> Enclosed:
         """Make what opens it, the empty container and the manifest."""
-        self.belljar.environment["XDG_STATE_HOME"] = str(self.belljar.folder / "state")  # anchors of an ordinary user
+        self.belljar.environment["XDG_STATE_HOME"] = str(self.belljar.folder / "state")
         if self.key == "passphrase":
             self.secret.write_text(PASSPHRASE + "\n")
             self.belljar.environment["BELLJAR_PASSPHRASE_FILE"] = str(self.secret)
@@ -57,8 +54,7 @@ class Enclosed:
             self.secret.write_bytes(os.urandom(64))
         how = "--passphrase-file" if self.key == "passphrase" else "--key-file"
         self._give(self.secret)
-        done = self.belljar("volume", "create", how, str(self.secret), str(self.container))
-        self.made.append(done.stdout.split()[1])
+        self.belljar("volume", "create", how, str(self.secret), str(self.container))
         self.write()
         return self
 
@@ -93,13 +89,6 @@ class Enclosed:
         line = process.stdout.readline()
         assert line == "ready\n", line + process.communicate()[1]
         return process
-
-    def forget(self) -> None:
-        """Remove what the platform remembers of the containers that were made here."""
-        if os.geteuid() == 0:
-            for volume_id in self.made:
-                for path in Path(anchors_folder({}, 0)).glob(f"*{volume_id}*"):
-                    path.unlink()
 
 
 def missing(programs: Iterable[str]) -> str:

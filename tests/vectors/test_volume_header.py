@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from belljar.fs.volume.anchor import Anchored
 from belljar.fs.volume.anchors import layout as anchors
+from belljar.fs.volume.anchors import ledger_layout as ledger
 from belljar.fs.volume.anchors.layout import Reset, State
 from belljar.fs.volume.backup import layout as backups
 from belljar.fs.volume.backup.layout import ZERO, Backup, Digest
@@ -105,11 +106,12 @@ def test_a_header_of_an_earlier_version_opens(name: str) -> None:
 
 def test_an_anchor_is_what_the_document_says() -> None:
     volume_id, key, digest = b"v" * 16, b"p" * 32, b"d" * 32
-    body = struct.pack("<8sHHI16sQQQ32s", b"BELLJANC", 1, 1, 0, volume_id, 7, 5, 2, digest).ljust(448, b"\0")
+    body = struct.pack("<8sHHI16sQQQ32sQ", b"BELLJANC", 1, 1, 0, volume_id, 7, 5, 2, digest, 6).ljust(448, b"\0")
     body += hmac.digest(key, b"belljar volume anchor 1\0" + body, "sha256")
-    state = State(sequence=7, anchored=Anchored(5, digest), resets=2)
+    state = State(sequence=7, anchored=Anchored(5, digest), resets=2, epoch=6)
     assert anchors.encode_state(volume_id, state, key) == body + hashlib.sha256(body).digest()
     body = struct.pack("<8sHHI16sQQQ32s", b"BELLJANC", 1, 0, 0, volume_id, 7, 5, 2, digest).ljust(480, b"\0")
+    state = State(sequence=7, anchored=Anchored(5, digest), resets=2)
     assert anchors.encode_state(volume_id, state, None) == body + hashlib.sha256(body).digest()
 
     reason = "zurück".encode()
@@ -118,6 +120,30 @@ def test_an_anchor_is_what_the_document_says() -> None:
     reset = Reset(number=3, before=Anchored(9, b"o" * 32), after=Anchored(5, digest), time_s=77, reason="zurück")
     assert anchors.encode_reset(volume_id, reset, None) == body + hashlib.sha256(body).digest()
     assert (anchors.SLOT_AT, anchors.LOG_AT, anchors.FILE_BYTES) == ((0, 4096), 8192, 8192 + 64 * 512)
+
+
+def test_a_ledger_is_what_the_document_says() -> None:
+    key, digest = b"p" * 32, b"d" * 32
+    volumes = [(b"a" * 16, 1, 6, 5, digest), (b"b" * 16, 2, 7, 0, bytes(32)), (b"c" * 16, 3, 0, 9, digest)]
+    body = struct.pack("<8sHHIQ", b"BELLJLED", 1, 3, 0, 7)
+    body += b"".join(struct.pack("<16sH6xQQ32s", *volume) for volume in volumes)
+    body += hmac.digest(key, b"belljar volume ledger 1\0" + body, "sha256")
+    raw = body + hashlib.sha256(body).digest()
+    standings = ledger.Standing.CLOSED, ledger.Standing.OPEN, ledger.Standing.ADOPTED
+    entries = tuple(
+        ledger.Entry(volume_id=volume_id, standing=standing, epoch=epoch, anchored=Anchored(generation, root))
+        for (volume_id, _, epoch, generation, root), standing in zip(volumes, standings, strict=True)
+    )
+    page = ledger.Page(value=7, entries=entries)
+    assert ledger.encode_page(page, key) == raw
+    assert ledger.parse_page(raw, (key,)) == page
+    assert [hashlib.sha256(raw).hexdigest(), len(raw)] == [
+        "32771548c13c165f853df1220d1ab1b27143ec71edef422ab140d998a31273be",
+        304,
+    ]
+    assert (ledger.Standing.ADOPTING, ledger.MAX_ENTRIES) == (4, 909)
+    assert [ledger.slot_at(value) for value in (7, 8)] == [65536, 0]
+    assert (ledger.NAME, ledger.FILE_BYTES) == ("ledger", 131072)
 
 
 def test_a_backup_is_what_the_document_says() -> None:

@@ -1,10 +1,9 @@
-"""Door of this house to those who keep volumes: headers, key slots, anchors, backups. Cold."""
+"""Door of this house to those who keep volumes: headers, key slots, resets of anchors, backups. Cold."""
 
 from __future__ import annotations
 
 from .errors import BackupRefused, CredentialRefused, VolumeCorrupt, VolumeRefused
 from .volume.anchors.layout import Reset
-from .volume.anchors.platform import PlatformAnchor, anchors_folder
 from .volume.backup.layout import Backup, Digest
 from .volume.backup.repository import Listed, Repository
 from .volume.backup.restore import restore
@@ -60,7 +59,6 @@ __all__ = [
     "Owner",
     "OwnerPrivateKey",
     "Passphrase",
-    "PlatformAnchor",
     "Progress",
     "Pruned",
     "Recipient",
@@ -78,7 +76,6 @@ __all__ = [
     "WritableTree",
     "Written",
     "add_slot",
-    "anchors_folder",
     "back_up",
     "describe",
     "format_header",

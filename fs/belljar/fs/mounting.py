@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from .errors import FsError, VolumeCorrupt, VolumeRefused
 from .volume.anchor import Anchor, Anchored
-from .volume.anchors.platform import PlatformAnchor, anchors_folder
 from .volume.container import FileContainer
 from .volume.header.unlock import unlock
 from .volume.slots.kinds import Credential
@@ -23,12 +22,10 @@ __all__ = [
     "Credential",
     "FileContainer",
     "FsError",
-    "PlatformAnchor",
     "Volume",
     "VolumeCorrupt",
     "VolumeRefused",
     "WritableServer",
-    "anchors_folder",
     "format_volume",
     "open_volume",
     "unlock",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from belljar.attestation.errors import PlatformRefused
@@ -89,7 +90,7 @@ def connected(address: str) -> Tpm:
     Raises:
         PlatformRefused: it does not answer.
     """
-    found = Tpm(connect(address))
+    found = Tpm(connect(address), partial(connect, address))
     try:
         found.start()
     except BaseException:

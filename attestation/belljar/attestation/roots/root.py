@@ -107,11 +107,11 @@ class RootOfTrust(Protocol):
         ...
 
     def count(self) -> int:
-        """Return the platform's counter."""
+        """Return the platform's counter; 0 if it never counted."""
         ...
 
     def count_up(self) -> int:
-        """Add one to the platform's counter, durably, and return it.
+        """Add one to the platform's counter, durably, and return it. The first time it may add more.
 
         Raises:
             PlatformRefused: it cannot be written, or was set back.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -47,6 +48,7 @@ from .root import HardwareQuote, PlatformId
 from .soft import CERTIFICATE_YEARS, YEAR_S, Birth
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from types import TracebackType
 
     from cryptography import x509
@@ -137,11 +139,11 @@ class TpmRoot:
 
     def quote(self, report_data: bytes) -> HardwareQuote | None:
         """Return the TPM's quote over 64 bytes and all PCRs, as Trustee's verifiers read it."""
-        with self._tpm.primary(ENDORSEMENT, AK_TEMPLATE) as key:
+        with self._awake() as tpm, tpm.primary(ENDORSEMENT, AK_TEMPLATE) as key:
             public = parse_public(key.public).key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
             for _ in range(_QUOTE_TRIES):  # somebody may extend a PCR between reading and quoting
-                values = self._tpm.pcrs(_ALL)
-                made = self._tpm.quote(key.handle, report_data, _ALL)
+                values = tpm.pcrs(_ALL)
+                made = tpm.quote(key.handle, report_data, _ALL)
                 if made.attest.endswith(pcr_digest(values)):
                     break
             else:
@@ -155,14 +157,22 @@ class TpmRoot:
         return HardwareQuote(media_type=MEDIA_TYPE, content=evidence)
 
     def count(self) -> int:
-        """Return the TPM's counter."""
-        counter.define(self._tpm)
-        return counter.read(self._tpm)
+        """Return the counter that the TPM keeps for this platform."""
+        with self._awake() as tpm:
+            return counter.current(tpm, counter.index_of(self.platform))
 
     def count_up(self) -> int:
-        """Add one to the TPM's counter."""
-        counter.define(self._tpm)
-        return counter.increment(self._tpm)
+        """Add one to it."""
+        with self._awake() as tpm:
+            return counter.count_up(tpm, counter.index_of(self.platform))
+
+    @contextmanager
+    def _awake(self) -> Generator[Tpm]:
+        """Use the TPM, then let others have it: an enclave keeps its root open for as long as it runs."""
+        try:
+            yield self._tpm
+        finally:
+            self._tpm.rest()
 
     def close(self) -> None:
         """Zero the secret and let go of the TPM."""
@@ -241,10 +251,12 @@ def _opened(folder: StateFolder, tpm: Tpm) -> TpmRoot:
     memory = SecretMemory(_SECRET_BYTES)
     try:
         memory.view[:_SECRET_BYTES] = _secret(tpm, state, f"{folder.path}/{NAME}")
-        return TpmRoot(tpm, memory, state)
+        made = TpmRoot(tpm, memory, state)
     except BaseException:
         memory.close()
         raise
+    tpm.rest()
+    return made
 
 
 def _secret(tpm: Tpm, state: TpmState, name: str) -> bytes:

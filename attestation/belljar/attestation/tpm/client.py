@@ -33,7 +33,7 @@ from .codes import (
 from .wire import DIGEST_BYTES, Reader, TpmError, selection, sized, u8, u16, u32
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
     from types import TracebackType
 
     from .transport import Transport
@@ -64,10 +64,17 @@ class TpmQuote:
 
 
 class Tpm:
-    """A TPM 2.0. Close it when done."""
+    """A TPM 2.0. Close it when done.
 
-    def __init__(self, transport: Transport) -> None:
+    Args:
+        transport: the way to it.
+        dial: finds the way again after `rest`; None for never.
+    """
+
+    def __init__(self, transport: Transport, dial: Callable[[], Transport] | None = None) -> None:
         self._transport = transport
+        self._dial = dial
+        self._rests = False
         self._answers = False  # whether the last command was answered
 
     def start(self) -> None:
@@ -83,8 +90,22 @@ class Tpm:
             for handle in self.handles(kind):
                 self.flush(handle)
 
+    def rest(self) -> None:
+        """Hang up where a TPM serves one client at a time; the next command comes back. Nothing may be loaded."""
+        if self._dial is not None and not self._transport.shared:
+            self.close()
+            self._rests = True
+
+    def _come_back(self) -> None:
+        if self._rests and self._dial is not None:
+            self._transport = self._dial()
+            self._rests = False
+            self.start()
+
     def close(self) -> None:
         """Hang up; where the TPM is ours alone, tell it so before, or it counts its next start as an attack."""
+        if self._rests:
+            return
         try:
             if self._answers and not self._transport.shared:
                 self.execute(Command.SHUTDOWN, parameters=u16(0))
@@ -141,6 +162,7 @@ class Tpm:
 
     def _patient(self, sent: bytes) -> tuple[int, int, Reader]:
         """Return tag, code and rest of an answer; a TPM that is busy is asked again."""
+        self._come_back()
         self._answers = False
         answer = _answer(self._transport.transact(sent))
         for _ in range(_MAX_RETRIES):

@@ -15,15 +15,15 @@ from belljar.fs.mounting import (
     Changes,
     FileContainer,
     FsError,
-    PlatformAnchor,
     VolumeCorrupt,
+    VolumeRefused,
     WritableServer,
-    anchors_folder,
     format_volume,
     open_volume,
     unlock,
 )
 from belljar.libos.errors import SandboxUnavailable
+from belljar.libos.identity.anchors import volume_anchor
 
 from .pagecache import tune_cache
 
@@ -100,7 +100,7 @@ class GuestVolumes:
         self._served: list[_Served] = []
         self._ended = _taken_lock()
         self._ticks = allocate_lock()  # held while the thread that commits now and then runs
-        self._anchor = PlatformAnchor(anchors_folder(os.environ, os.geteuid()))
+        self._anchor = volume_anchor()
         try:
             for mount in spec.volumes:
                 self._served.append(self._open_or_say(spec, mount, keys))
@@ -128,6 +128,7 @@ class GuestVolumes:
             with unlock(container, credential, writable=True) as unlocked:
                 with unlocked.key.view() as view:
                     key = bytes(view)
+                self._anchor.begin(unlocked.volume_id)  # a platform that refuses is told before the start
                 return self._opened(mount, container, unlocked.volume_id, key, self._anchor)
         except BaseException:
             container.close()
@@ -229,7 +230,10 @@ class GuestVolumes:
                 if served.device >= 0:
                     os.close(served.device)
         self._served = []
-        self._anchor.close()
+        try:
+            self._anchor.close()
+        except VolumeRefused as error:
+            problems.append(f"volumes: {error}")
         return problems
 
 

@@ -1,9 +1,9 @@
 """The anchor of the platform: a small state file per volume, outside of the volume, in a folder of its owner alone.
 
 What it stops: a container that is put back, forked or swapped, by whoever can write the container but not the folder
-of the state files (a disk or share of somebody else's, a backup tool, a synchronising service). What it does not stop:
-who can write that folder too, and puts both back together (root of this machine, its disk restored from an image). A
-TPM counter and a key broker will fit the same `Anchor` and stop that. Serves IEEE 2952 5.2.1.2 a, 7.5 e.
+of the state files (a disk or share of somebody else's, a backup tool, a synchronising service). Where there is a
+platform, its key authenticates the files and its counter, through the ledger, tells when all of them are put back; how
+strong that is depends on the counter (docs/formats/volume-anchor.md). Serves IEEE 2952 5.2.1.2 a, 7.5 e.
 
 Advancing is one write of 512 bytes in place and one fdatasync. Slots are written in turn, so a crash at any byte leaves
 the one before. Then the volume's newest root is one ahead of the anchor, and names the anchored one as its predecessor.
@@ -13,34 +13,37 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from belljar.fs.errors import VolumeRefused
-from belljar.fs.volume.anchor import Anchored
 
 from . import layout
-from .layout import Reset, State, TornRecord
+from .layout import Reset, State
+from .ledger import NOTHING, Ledger
+from .reading import REMEDY, AnchorDamaged, log_at, path_of, read_log, read_state, whole_file
 from .state_file import StateFile, create_state_file, prepare_folder
+from .unbound import Unbound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-_UNKNOWN = Anchored(0, bytes(32))
-_REMEDY = "if you are sure that this container is the newest one, anchor it anew: belljar volume anchor --reset REASON"
+    from belljar.fs.volume.anchor import Anchored
+
+    from .ledger import Platform
 
 
 def anchors_folder(environment: Mapping[str, str], user_id: int) -> str:
-    """Return where this platform keeps its anchors: for root the machine's, for others their own state folder."""
-    if user_id == 0:
+    """Return where this platform keeps its anchors: beside the platform itself.
+
+    For root the machine's, unless XDG_STATE_HOME is set; for others their own state folder.
+    """
+    if user_id == 0 and "XDG_STATE_HOME" not in environment:
         return "/var/lib/belljar/anchors"
     local = environment.get("LOCALAPPDATA")
     base = environment.get("XDG_STATE_HOME") or local or os.path.join(environment.get("HOME", "."), ".local/state")
     return os.path.join(base, "belljar", "anchors")
-
-
-class AnchorDamaged(VolumeRefused):
-    """The content of a state file cannot be used; its owner may put another in its place with `reset`."""
 
 
 class PlatformAnchor:
@@ -48,17 +51,16 @@ class PlatformAnchor:
 
     Args:
         folder: where the files are; made when the first is written.
-        key: secret of this platform (32 bytes or more) that authenticates them, or None while there is none.
+        platform: opens the root of trust that authenticates them and counts, or None while there is none.
         open_file: opens a state file; tests record what is written.
     """
 
     def __init__(
-        self, folder: str, *, key: bytes | None = None, open_file: Callable[..., StateFile] = StateFile
+        self, folder: str, *, platform: Platform | None = None, open_file: Callable[..., StateFile] = StateFile
     ) -> None:
-        if key is not None and len(key) < layout.MIN_KEY_BYTES:
-            raise ValueError(f"a platform key of {len(key)} bytes, expected at least {layout.MIN_KEY_BYTES}")
         self._folder = folder
-        self._key = key
+        self._ledger = Unbound(folder) if platform is None else Ledger(folder, platform, open_file)
+        self._key: bytes | None = None  # of the platform, once it was open
         self._open_file = open_file
         self._writing: dict[bytes, tuple[StateFile, State]] = {}
         self._lock = threading.Lock()
@@ -69,31 +71,56 @@ class PlatformAnchor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except VolumeRefused:
+            if error is None:  # else there is something worse to tell
+                raise
 
     def close(self) -> None:
-        """Release every state file."""
-        while self._writing:
-            _, (file, _) = self._writing.popitem()
-            file.close()
+        """Note in the ledger with what the volumes ended, and release every state file.
+
+        Raises:
+            VolumeRefused: it could not be noted; then they count as not ended, as after a crash.
+        """
+        writing, self._writing = self._writing, {}
+        try:
+            if writing and self._key is not None:
+                with self._ledger.session() as session:
+                    session.end({volume_id: state.anchored for volume_id, (_, state) in writing.items()})
+        except (VolumeRefused, OSError) as error:
+            raise VolumeRefused(
+                f"all that was written is kept, but not that it ended well: {error}", hint=getattr(error, "hint", None)
+            ) from error
+        finally:
+            for file, _ in writing.values():
+                file.close()
 
     def read(self, volume_id: bytes) -> Anchored | None:
         """Return the newest root of a volume, or None for one that was never anchored here.
 
         Raises:
-            VolumeRefused: the state file is damaged, foreign, or others may write it.
+            VolumeRefused: the state file is damaged, foreign, or others may write it; it or the ledger was put back.
         """
         with self._lock:
             if volume_id in self._writing:
                 return self._writing[volume_id][1].anchored
-            try:
-                file = self._open_file(self._path(volume_id), writable=False)
-            except FileNotFoundError:
+            if not os.path.isdir(self._folder):
                 return None
-            try:
-                return self._state(file, volume_id).anchored
-            finally:
-                file.close()
+            with self._ledger.session() as session:
+                state = self._stored(volume_id, session.keys)
+                session.verify(volume_id, state)
+            return None if state is None else state.anchored
+
+    def begin(self, volume_id: bytes) -> None:
+        """Get ready to advance: lock the state file and note it in the ledger. `advance` does it, too, at the latest.
+
+        Raises:
+            VolumeRefused: as `read`; or another process advances it.
+        """
+        with self._lock:
+            if self._known(volume_id):
+                self._opened(volume_id)
 
     def advance(self, volume_id: bytes, anchored: Anchored) -> None:
         """Remember a newer root; durable on return. The same root again is no change.
@@ -113,14 +140,15 @@ class PlatformAnchor:
                 raise VolumeRefused(
                     f"the anchor of volume {volume_id.hex()} stands at generation {state.anchored.generation} and does "
                     f"not go back to {anchored.generation}",
-                    hint=_REMEDY,
+                    hint=REMEDY,
                 )
-            self._write(file, volume_id, State(sequence=state.sequence + 1, anchored=anchored, resets=state.resets))
+            self._write(file, volume_id, replace(state, sequence=state.sequence + 1, anchored=anchored))
 
     def reset(self, volume_id: bytes, anchored: Anchored, *, reason: str, time_s: int) -> None:
         """Set the anchor to any root, because the owner wants it so: after a rollback or a restore. It is logged.
 
-        A damaged state file is kept beside the new one, as `….damaged`.
+        A damaged state file is kept beside the new one, as `….damaged`. A ledger that cannot be used is begun anew,
+        with this volume alone.
 
         Args:
             volume_id: of the volume.
@@ -129,25 +157,26 @@ class PlatformAnchor:
             time_s: time of the caller's clock, in seconds since 1970.
 
         Raises:
-            VolumeRefused: the reason cannot be logged.
+            VolumeRefused: the reason cannot be logged, or the platform cannot be used.
             OSError: it could not be made durable.
         """
+        wanted = Reset(number=1, before=NOTHING, after=anchored, time_s=time_s, reason=reason)
+        layout.encode_reset(volume_id, wanted, None)  # refuses a reason before anything is changed
         with self._lock:
             if not self._known(volume_id):
-                self._create(volume_id, anchored)
+                self._create(volume_id, anchored, anew=True)
                 return
             try:
-                file, state = self._opened(volume_id)
+                file, state = self._opened(volume_id, anew=anchored)
             except AnchorDamaged as error:
-                entry = Reset(number=1, before=_UNKNOWN, after=anchored, time_s=time_s, reason=reason)
-                self._replace(volume_id, entry, error)
+                self._replace(volume_id, wanted, error)
                 return
-            number = state.resets + 1
-            entry = Reset(number=number, before=state.anchored, after=anchored, time_s=time_s, reason=reason)
-            at = layout.LOG_AT + (number - 1) % layout.LOG_RECORDS * layout.RECORD_BYTES
-            file.pwrite(layout.encode_reset(volume_id, entry, self._key), at)
+            entry = replace(wanted, number=state.resets + 1, before=state.anchored)
+            file.pwrite(layout.encode_reset(volume_id, entry, self._key), log_at(entry.number))
             file.sync()
-            self._write(file, volume_id, State(sequence=state.sequence + 1, anchored=anchored, resets=number))
+            self._write(
+                file, volume_id, replace(state, sequence=state.sequence + 1, anchored=anchored, resets=entry.number)
+            )
 
     def resets(self, volume_id: bytes) -> tuple[Reset, ...]:
         """Return the log of resets, oldest first; the last 64 are kept.
@@ -155,92 +184,108 @@ class PlatformAnchor:
         Raises:
             VolumeRefused: the state file or an entry of its log is damaged or foreign.
         """
-        try:
-            file = self._open_file(self._path(volume_id), writable=False)
-        except FileNotFoundError:
+        if not os.path.lexists(self._path(volume_id)):
             return ()
+        with self._ledger.session(anew=True) as session:
+            keys = session.keys
+        file = self._open_file(self._path(volume_id), writable=False)
         try:
-            state = self._state(file, volume_id)
-            first = max(1, state.resets - layout.LOG_RECORDS + 1)
-            return tuple(self._reset(file, volume_id, number) for number in range(first, state.resets + 1))
+            return read_log(file, volume_id, read_state(file, self._path(volume_id), volume_id, keys), keys)
         finally:
             file.close()
 
     def forget(self, volume_id: bytes) -> None:
-        """Remove the anchor of a volume that was destroyed."""
+        """Remove the anchor of a volume that was destroyed.
+
+        Raises:
+            VolumeRefused: the state file is removed, but the ledger cannot be used.
+        """
         with self._lock:
             if volume_id in self._writing:
                 self._writing.pop(volume_id)[0].close()
             if self._known(volume_id):
                 os.unlink(self._path(volume_id))
+                with self._ledger.session() as session:
+                    session.forget(volume_id)
 
     def _path(self, volume_id: bytes) -> str:
-        return os.path.join(self._folder, volume_id.hex())
+        return path_of(self._folder, volume_id)
 
     def _known(self, volume_id: bytes) -> bool:
         return volume_id in self._writing or os.path.lexists(self._path(volume_id))
 
-    def _create(self, volume_id: bytes, anchored: Anchored) -> None:
+    def _stored(self, volume_id: bytes, keys: tuple[bytes, ...]) -> State | None:
+        path = self._path(volume_id)
+        try:
+            file = self._open_file(path, writable=False)
+        except FileNotFoundError:
+            return None
+        try:
+            return read_state(file, path, volume_id, keys)
+        finally:
+            file.close()
+
+    def _create(self, volume_id: bytes, anchored: Anchored, *, anew: bool = False) -> None:
+        """Make the first state file of a volume; `anew` if its owner knows that there may have been another."""
         prepare_folder(self._folder)
-        state = State(sequence=2, anchored=anchored, resets=0)
-        content = layout.encode_state(volume_id, state, self._key)
-        create_state_file(self._folder, self._path(volume_id), content)
+        with self._ledger.session(anew=anew, creates=True) as session:
+            if not anew:
+                session.verify(volume_id, None)
+            epoch = session.begin(volume_id, anchored if anew else NOTHING)
+            self._key = session.key
+        self._begin_with(volume_id, State(sequence=2, anchored=anchored, resets=0, epoch=epoch), ())
 
     def _replace(self, volume_id: bytes, entry: Reset, error: AnchorDamaged) -> None:
         path = self._path(volume_id)
-        state = State(sequence=2, anchored=entry.after, resets=1)
-        log = layout.encode_reset(volume_id, entry, self._key)
-        content = layout.encode_state(volume_id, state, self._key).ljust(layout.LOG_AT, b"\0") + log
         damaged = f"{path}.damaged"
         if os.path.lexists(damaged):
             raise VolumeRefused(f"{damaged}: an earlier damaged anchor is still there", hint="move it away") from error
+        with self._ledger.session(anew=True) as session:
+            epoch = session.begin(volume_id, entry.after)
+            self._key = session.key
         os.rename(path, damaged)
-        create_state_file(self._folder, path, content)
+        self._begin_with(volume_id, State(sequence=2, anchored=entry.after, resets=1, epoch=epoch), (entry,))
 
-    def _opened(self, volume_id: bytes) -> tuple[StateFile, State]:
+    def _begin_with(self, volume_id: bytes, state: State, log: tuple[Reset, ...]) -> None:
+        """Put a whole state file in its place, and hold it."""
+        path = self._path(volume_id)
+        create_state_file(self._folder, path, whole_file(volume_id, state, log, self._key))
+        self._writing[volume_id] = (self._open_file(path, writable=True), state)
+
+    def _opened(self, volume_id: bytes, *, anew: Anchored | None = None) -> tuple[StateFile, State]:
+        """Return a state file that is held, and its state; `anew` is what its owner says it shall begin with."""
         if volume_id not in self._writing:
             prepare_folder(self._folder)
             file = self._open_file(self._path(volume_id), writable=True)
             try:
-                self._writing[volume_id] = (file, self._state(file, volume_id))
+                self._hold(file, volume_id, anew)
             except BaseException:
                 file.close()
                 raise
         return self._writing[volume_id]
 
+    def _hold(self, file: StateFile, volume_id: bytes, anew: Anchored | None) -> None:
+        with self._ledger.session(anew=anew is not None) as session:
+            state = read_state(file, self._path(volume_id), volume_id, session.keys)
+            since = state.anchored
+            try:
+                session.verify(volume_id, state)
+            except VolumeRefused:
+                if anew is None:
+                    raise
+                since = anew
+            adopts = state.epoch == 0
+            epoch = session.begin(volume_id, since, adopts=adopts)
+            self._key = session.key
+            keys = session.keys
+        held = replace(state, epoch=epoch)
+        if adopts and epoch:
+            self._begin_with(volume_id, held, read_log(file, volume_id, state, keys))
+            file.close()
+        else:
+            self._writing[volume_id] = (file, held)
+
     def _write(self, file: StateFile, volume_id: bytes, state: State) -> None:
         file.pwrite(layout.encode_state(volume_id, state, self._key), layout.SLOT_AT[state.sequence % 2])
         file.sync()
         self._writing[volume_id] = (file, state)
-
-    def _state(self, file: StateFile, volume_id: bytes) -> State:
-        """Return the newest slot that is whole; the other may be torn by a crash or not yet written."""
-        try:
-            return _newest(file, volume_id, self._key)
-        except VolumeRefused as error:
-            path = self._path(volume_id)
-            raise AnchorDamaged(f"{path}: the anchor cannot be used: {error}", hint=_REMEDY) from error
-
-    def _reset(self, file: StateFile, volume_id: bytes, number: int) -> Reset:
-        at = layout.LOG_AT + (number - 1) % layout.LOG_RECORDS * layout.RECORD_BYTES
-        reset = layout.parse_reset(file.pread(layout.RECORD_BYTES, at), volume_id, self._key)
-        if reset.number != number:
-            raise VolumeRefused(f"the anchor's log has entry {reset.number} where {number} was expected")
-        return reset
-
-
-def _newest(file: StateFile, volume_id: bytes, key: bytes | None) -> State:
-    found: list[State] = []
-    for number, at in enumerate(layout.SLOT_AT):
-        try:
-            state = layout.parse_state(file.pread(layout.RECORD_BYTES, at), volume_id, key)
-        except TornRecord:
-            continue
-        if state.sequence % 2 != number:
-            raise VolumeRefused(f"slot {number} holds the record of the other slot")
-        found.append(state)
-    if not found:
-        raise VolumeRefused("neither slot is whole")
-    if len(found) == 2 and abs(found[0].sequence - found[1].sequence) != 1:
-        raise VolumeRefused("its two slots are not of one history")
-    return max(found, key=lambda state: state.sequence)

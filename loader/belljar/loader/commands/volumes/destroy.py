@@ -30,10 +30,10 @@ def main(parsed: Parsed) -> int:
         container.sync()
     os.unlink(path)
     sync_folder(os.path.dirname(os.path.abspath(path)))
-    with platform_anchor(parsed) as anchor:
-        anchor.forget(volume_id)
     if parsed.has("record"):
         create_file(parsed.options["record"], record, PRIVATE)
+    with platform_anchor(parsed) as anchor:
+        anchor.forget(volume_id)
     if parsed.has("json"):
         sys.stdout.write(record.decode() + "\n")
     else:

@@ -6,13 +6,13 @@ when it ends well; when it fails, nothing of it was.
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from belljar.fs.keeping import PlatformAnchor, VolumeRefused, anchors_folder, take_lock, unlock
+from belljar.fs.keeping import VolumeRefused, take_lock, unlock
 from belljar.fs.volumes import FileContainer, open_volume
+from belljar.libos.identity.anchors import volume_anchor
 from belljar.loader import report
 from belljar.loader.errors import UsageError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from contextlib import AbstractContextManager
 
+    from belljar.fs.anchoring import PlatformAnchor
     from belljar.fs.keeping import Credential, Unlocked, WritableTree
     from belljar.fs.volumes import Volume
     from belljar.loader.options import Parsed
@@ -41,9 +42,8 @@ def now_s() -> int:
 
 
 def platform_anchor(parsed: Parsed) -> PlatformAnchor:
-    """Return the anchor of this platform, or of the folder that was named."""
-    user_id = os.geteuid() if hasattr(os, "geteuid") else -1
-    return PlatformAnchor(parsed.options.get("anchors") or anchors_folder(os.environ, user_id))
+    """Return the anchor of this platform, or of the folder that was named, which no platform holds."""
+    return volume_anchor(parsed.options.get("anchors"))
 
 
 @contextmanager
@@ -87,6 +87,8 @@ def opened_volume(parsed: Parsed, path: str, *, writable: bool) -> Generator[Vol
     with unlocked_volume(parsed, path, writable=writable) as (container, unlocked), platform_anchor(parsed) as anchor:
         with unlocked.key.view() as view:
             key = bytes(view)
+        if writable:
+            anchor.begin(unlocked.volume_id)
         volume = open_volume(container, volume_id=unlocked.volume_id, key=key, anchor=anchor, writable=writable)
         yield volume
         volume.close()
