@@ -57,8 +57,7 @@ def channel(bench: Bench) -> list[Table]:
         interleave(rates, {way.name: partial(_rate, way, count) for way in ways}, bench.few(4))
         interleave(waits, {way.name: partial(_first, way, count // 3) for way in ways}, bench.few(4))
         for many in (1, 4):
-            flow = {way.name: partial(_flow, way, size // many, many) for way in ways}
-            interleave(flows, flow, bench.few(4))
+            interleave(flows, {way.name: partial(_flow, way, size // many, many) for way in ways}, bench.few(4))
         for way in ways:
             if way.pids:
                 memory.add(way.name, _memory(way, 5 if bench.small else 100))
