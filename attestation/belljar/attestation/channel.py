@@ -13,6 +13,7 @@ from __future__ import annotations
 from .channels.binding import Role
 from .channels.endpoint import Endpoint, appraises_by, attests_with
 from .channels.identity import Identity, load_authorities, load_identity, make_identity
+from .channels.ratls import ra_tls_identity
 from .channels.session import ChannelSession
 from .channels.sockets.aio import create_channel, create_server, open_channel, serve
 from .channels.sockets.blocking import Channel
@@ -49,6 +50,7 @@ __all__ = [
     "make_identity",
     "make_token",
     "open_channel",
+    "ra_tls_identity",
     "read_token",
     "read_tokens",
     "serve",

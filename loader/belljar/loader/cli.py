@@ -240,6 +240,7 @@ COMMANDS = (
             Option(name="timeout", value="SECONDS", help="how long it may take to prove itself: 10"),
             Option(name="once", help="end with the first connection"),
             Option(name="insecure-listen", help="let other machines use the local address"),
+            Option(name="insecure-ra-tls", help="speak plain TLS to servers with evidence in their certificates only"),
             Option(name="insecure-unattested", help="take a server without evidence: anybody's, who may read along"),
             _CLASSICAL,
         ),

@@ -18,7 +18,6 @@ import httpx
 
 from belljar.attestation.channels.binding import Role
 from belljar.attestation.channels.endpoint import Endpoint
-from belljar.attestation.channels.sockets.blocking import Channel
 from belljar.attestation.channels.sockets.dialling import connect, with_policy
 from belljar.attestation.errors import ChannelRefused
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Generator, Iterable, Iterator
 
+    from belljar.attestation.channels.sockets.blocking import Channel
     from belljar.attestation.channels.terms import Terms
     from belljar.attestation.verifier import Policy
 
