@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from belljar.attestation.channels.work import Work
 
 _AT_ONCE = 1 << 18
+_PARTING_S = 5.0
 
 
 class ChannelTransport(asyncio.Transport):
@@ -256,6 +257,7 @@ class ChannelProtocol(asyncio.Protocol):
         self._flush()
         if self._below is not None:
             self._below.close()
+            self._loop.call_later(_PARTING_S, self._below.abort)  # who takes nothing does not keep us
 
     def _give_work(self) -> None:
         work = self.session.work
