@@ -123,7 +123,7 @@ class ChannelSession:
 
     # the network
 
-    def receive(self, content: bytes) -> None:
+    def receive(self, content: bytes | memoryview) -> None:
         """Take bytes from the network; b"" when the connection below has ended.
 
         Raises:
@@ -254,7 +254,7 @@ class ChannelSession:
         kind, body = self._exchange.parting(error)
         self._engine.write(framed(kind, body))
 
-    def _received(self, content: bytes) -> None:
+    def _received(self, content: bytes | memoryview) -> None:
         if not content:
             self._cut()
             return
