@@ -123,7 +123,7 @@ class ChannelProtocol(asyncio.BufferedProtocol):
         self.application: asyncio.BaseProtocol = application
         self._first = application
         self.paused = False
-        self._arrived = bytearray(_ARRIVING)
+        self._arrived = bytearray()
         self._refused = refused
         self._loop = loop
         self._below: asyncio.Transport | None = None
@@ -141,13 +141,15 @@ class ChannelProtocol(asyncio.BufferedProtocol):
             self._after()
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        """Return where bytes from the network are put: one place, since nothing there outlives the call."""
+        """Return where bytes from the network are put: there is none while nothing comes."""
         del sizehint
+        self._arrived = bytearray(_ARRIVING)
         return self._arrived
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take bytes from the network."""
-        self._try(self.session.receive, memoryview(self._arrived)[:nbytes])
+        arrived, self._arrived = memoryview(self._arrived)[:nbytes], bytearray()
+        self._try(self.session.receive, arrived)
 
     def eof_received(self) -> bool:
         """Take that nothing more comes; say whether to go on sending."""

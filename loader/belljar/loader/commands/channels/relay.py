@@ -86,21 +86,23 @@ class Half(asyncio.Protocol):
 
 
 class Local(Half, asyncio.BufferedProtocol):
-    """The end on this machine: what arrives is put in one place, and carried over before more does."""
+    """The end on this machine: what arrives is carried over before more does, and kept nowhere."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._arrived = bytearray(_ARRIVING)
+        self._arrived = bytearray()
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        """Return where bytes are put."""
+        """Return where bytes are put: there is no such place while nothing comes."""
         del sizehint
+        self._arrived = bytearray(_ARRIVING)
         return self._arrived
 
     def buffer_updated(self, nbytes: int) -> None:
         """Carry content over: a channel takes a copy at once."""
+        arrived, self._arrived = memoryview(self._arrived)[:nbytes], bytearray()
         if self.other is not None and self.other.transport is not None:
-            self.other.transport.write(memoryview(self._arrived)[:nbytes])
+            self.other.transport.write(arrived)
 
 
 def tie(one: Half, other: Half) -> None:
