@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .attesting import attestation
 from .bench import Bench
+from .channels import channel
 from .crowd import density
 from .peers import LAUNCHES, PYTHON, Peer, belljar, launched, sandboxes
 from .rounds import Table
@@ -34,6 +35,7 @@ SUITES: dict[str, Callable[[Bench], list[Table]]] = {
     "density": density,
     "volume": volume,
     "attestation": attestation,
+    "channel": channel,
 }
 
 
