@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from belljar.libos import outcome
-from belljar.loader.cli import COMMANDS
+from belljar.loader.commands.table import COMMANDS
 from support.running import Belljar
 from support.source import HOUSES, ROOT, in_checkout
 
