@@ -241,7 +241,16 @@ class EnclaveSpec(Value):
 SPEC_KINDS: dict[str, type[Value]] = {
     kind.__name__: kind
     for kind in (
-        EnclaveSpec, GuestUser, HashedMount, HostMount, Identity, Inward, Limits, Outward, ScratchMount, Traffic,
+        EnclaveSpec,
+        GuestUser,
+        HashedMount,
+        HostMount,
+        Identity,
+        Inward,
+        Limits,
+        Outward,
+        ScratchMount,
+        Traffic,
         VolumeMount,
     )  # fmt: skip
 }

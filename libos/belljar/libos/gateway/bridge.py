@@ -1,8 +1,8 @@
 """One connection: bytes between a socket outside and a socket of the guest, through a codec, with back-pressure.
 
 In come two connected sockets, one after the other; out goes the end. Whoever does not read is not read from: at most
-`HIGH_WATER` bytes and one piece are held for each direction. Ends of streams pass one by one (half-close). Whatever goes
-wrong with one connection ends this one, and the guest sees a reset rather than an end that nobody sent.
+`HIGH_WATER` bytes and one piece are held for each direction. Ends of streams pass one by one (half-close). Whatever
+goes wrong with one connection ends this one, and the guest sees a reset rather than an end that nobody sent.
 """
 
 from __future__ import annotations
@@ -72,7 +72,11 @@ class Bridge:
         self._guarded(self._flow)
 
     async def _attached(
-        self, end: socket.socket, take: Callable[[bytes], None], ended: Callable[[], None], pause: Callable[[bool], None]
+        self,
+        end: socket.socket,
+        take: Callable[[bytes], None],
+        ended: Callable[[], None],
+        pause: Callable[[bool], None],
     ) -> asyncio.Transport:
         protocol = _End(self, self._room, take, ended, pause)
         transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, end)

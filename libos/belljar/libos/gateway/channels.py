@@ -1,8 +1,8 @@
 """The codec of attested channels, and the terms they are made on (docs/formats/channel.md; IEEE 2952 5.2.2.2, 5.3.3).
 
 In come entries of the specification and what makes this enclave's evidence; out come endpoints, of which each
-connection gets a session. Keys are made here, in the supervisor, and never leave it. What is slow about a session, making
-and judging evidence, is given away as `work`.
+connection gets a session. Keys are made here, in the supervisor, and never leave it. What is slow about a session,
+making and judging evidence, is given away as `work`.
 """
 
 from __future__ import annotations

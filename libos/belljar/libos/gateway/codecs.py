@@ -49,16 +49,16 @@ class Codec(Protocol):
     """
 
     @property
-    def is_open(self) -> bool: ...  # noqa: D102 - see above
+    def is_open(self) -> bool: ...
 
     @property
-    def has_ended(self) -> bool: ...  # noqa: D102 - see above
+    def has_ended(self) -> bool: ...
 
     @property
-    def ends_stream(self) -> bool: ...  # noqa: D102 - see above
+    def ends_stream(self) -> bool: ...
 
     @property
-    def work(self) -> Work | None: ...  # noqa: D102 - see above
+    def work(self) -> Work | None: ...
 
     def complete(self, work: Work) -> None:
         """Go on with work that was done."""

@@ -167,7 +167,11 @@ class Gateway:
         for entry, endpoint, context in zip(self._spec.outward, self._clients, self._contexts, strict=True):
             way = OutwardWay(entry, around, codec_maker(entry, endpoint, context))
             way.door = Door(
-                f"{entry.name or entry.guest} to {entry.outside}", inside.pop(entry.guest), entry.traffic, way.serve, told
+                f"{entry.name or entry.guest} to {entry.outside}",
+                inside.pop(entry.guest),
+                entry.traffic,
+                way.serve,
+                told,
             )
             doors.append(way.door)
         if inside:

@@ -84,9 +84,7 @@ class Sockets:
             await readable
         finally:
             loop.remove_reader(self._line)
-        answer, descriptors, _, _ = socket.recv_fds(
-            self._line, _MAX_ANSWER, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-        )
+        answer, descriptors, _, _ = socket.recv_fds(self._line, _MAX_ANSWER, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
         return answer, descriptors
 
     def close(self) -> None:

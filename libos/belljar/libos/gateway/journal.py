@@ -1,7 +1,7 @@
 """What the gateway says and counts: one line for each refused peer, as long as nobody floods it.
 
-In come events of one thread; out go lines to a descriptor (standard error, or what `belljar logs` shows) and numbers for
-`belljar stats`. Never content, never a token: addresses, names of entries, and reasons.
+In come events of one thread; out go lines to a descriptor (standard error, or what `belljar logs` shows) and numbers
+for `belljar stats`. Never content, never a token: addresses, names of entries, and reasons.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Answers questions for names inside of the enclave: those of the manifest have an address there, no other exists.
 
 For programs with resolvers of their own; the C library finds the same names in /etc/hosts. In come DNS messages of the
-guest, read by dnspython; out come answers (RFC 1035). Nothing is ever asked outside: what a program looks up tells nobody.
+guest, read by dnspython; out come answers (RFC 1035). Nothing is ever asked outside: what a program looks up tells
+nobody.
 """
 
 from __future__ import annotations

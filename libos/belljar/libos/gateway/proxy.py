@@ -1,4 +1,4 @@
-"""The header of the PROXY protocol, version 2: who comes, said to the guest before the first byte (docs/formats/peers.md).
+"""The header of the PROXY protocol, version 2: who comes, said before the first byte (docs/formats/peers.md).
 
     0d 0a 0d 0a 00 0d 0a 51 55 49 54 0a   21   family   length (2)   addresses   TLVs
 

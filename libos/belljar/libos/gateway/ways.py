@@ -45,9 +45,7 @@ class Around:
         peers: shows the guest who comes.
     """
 
-    def __init__(
-        self, counts: Counts, threads: ThreadPoolExecutor, sockets: Sockets | None, peers: Peers
-    ) -> None:
+    def __init__(self, counts: Counts, threads: ThreadPoolExecutor, sockets: Sockets | None, peers: Peers) -> None:
         self.counts = counts
         self.sockets = sockets
         self.peers = peers
@@ -221,7 +219,9 @@ def _port(inside: socket.socket) -> int:
     return 0 if inside.family == socket.AF_UNIX else int(inside.getsockname()[1])
 
 
-def codec_maker(entry: Outward, endpoint: Endpoint | None, context: ssl.SSLContext | None) -> Callable[[], Codec] | None:
+def codec_maker(
+    entry: Outward, endpoint: Endpoint | None, context: ssl.SSLContext | None
+) -> Callable[[], Codec] | None:
     """Return what makes the codec of a connection to one place outside."""
     if endpoint is not None:
         from .channels import session_of
