@@ -23,6 +23,7 @@ DOORS = {
     },
     "attestation": {
         "belljar.attestation.attesting",
+        "belljar.attestation.channel",
         "belljar.attestation.cose",
         "belljar.attestation.errors",
         "belljar.attestation.keys",

@@ -4,7 +4,7 @@
 `SignatureRefused`: what is signed must not be believed. `EvidenceRefused`: nothing an attester says may be believed.
 `PolicyRefused`: an appraisal policy has a hole or a mistake; its author fixes it. `AppraisalRefused`: the evidence is
 authentic, and the policy says no. `PlatformRefused`, `RootCannot`, `SealRefused`: of roots of trust and what is sealed
-under them. Importing this costs nothing.
+under them. `ChannelRefused`: nobody talks over this channel. Importing this costs nothing.
 """
 
 from __future__ import annotations
@@ -82,3 +82,17 @@ class AppraisalRefused(AttestationError):
     def __init__(self, message: str, *, appraisal: Appraisal) -> None:
         super().__init__(message)
         self.appraisal = appraisal
+
+
+class ChannelRefused(AttestationError):
+    """A channel is not opened, or is given up.
+
+    Args:
+        message: as above.
+        code: the word that the other side is told, which says less.
+        hint: as above.
+    """
+
+    def __init__(self, message: str, *, code: str = "given-up", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code

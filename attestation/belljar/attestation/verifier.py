@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from .appraisal.bench import Asked, Bench, Challenge
 from .appraisal.corim import from_corim, to_corim
 from .appraisal.drafting import Draft, policy_text
+from .appraisal.endorsing import endorsements_in
 from .appraisal.hardware_rules import judge_hardware
 from .appraisal.loading import load_policy, policy_from
 from .appraisal.policy import Policy
@@ -30,7 +31,6 @@ from .ear.reading import EarResult, Reliance, read_ear
 from .ear.writing import Issue, ear_cwt, ear_jwt
 from .eat.cmw import unwrap
 from .eat.verify import EatFormat, brought_root, check_profile
-from .endorsing import endorsements_in
 from .errors import AppraisalRefused, EvidenceRefused, PolicyRefused
 from .evidence import MAX_EVIDENCE_BYTES, Collateral, Endorsements, EvidenceFormat, Trust
 from .ratls.verify import RatlsFormat

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from belljar.attestation.endorsing import MAX_FILES, endorsements_in
+from belljar.attestation.appraisal.endorsing import MAX_FILES, endorsements_in
 from belljar.attestation.errors import AttestationError
 
 from .answers import ServiceRefused, Unusable

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from .dcap.wire import parse_collateral
-from .errors import EvidenceRefused
-from .evidence import Endorsements
-from .snp.table import parse_table
+from belljar.attestation.dcap.wire import parse_collateral
+from belljar.attestation.errors import EvidenceRefused
+from belljar.attestation.evidence import Endorsements
+from belljar.attestation.snp.table import parse_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

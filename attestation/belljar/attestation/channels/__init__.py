@@ -1,0 +1,1 @@
+"""Attested channels: TLS 1.3, evidence bound to the session, and nothing of the application before both have agreed."""

@@ -1,0 +1,413 @@
+"""Channels for asyncio: a transport of its own over asyncio's, with streams on top if wanted.
+
+In come addresses, endpoints and protocols of the application; its `connection_made` is called once both sides have
+agreed, and the transport's `get_extra_info("peer")` says who the other is. Evidence is made and judged in the loop's
+executor, so that one slow root of trust stops nobody else. Back-pressure goes through both ways: `pause_writing` when
+the network takes no more, `pause_reading` when the application does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from belljar.attestation.errors import ChannelRefused
+
+from .binding import Role
+from .blocking import with_policy
+from .endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from belljar.attestation.verifier import Policy
+
+    from .blocking import Address
+    from .session import ChannelSession
+    from .terms import Terms
+    from .work import Work
+
+_AT_ONCE = 1 << 18
+_STREAM_LIMIT = 1 << 18
+
+
+class ChannelTransport(asyncio.Transport):
+    """What the application writes to. Made by `ChannelProtocol`."""
+
+    def __init__(self, below: asyncio.Transport, protocol: ChannelProtocol, application: asyncio.Protocol) -> None:
+        super().__init__()
+        self._below = below
+        self._channel = protocol
+        self._application: asyncio.BaseProtocol = application
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return who is on the other side for "peer"; else what the network's transport knows."""
+        if name == "peer":
+            return self._channel.session.peer
+        return self._below.get_extra_info(name, default)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send content."""
+        self._channel.write(data)
+
+    def can_write_eof(self) -> bool:
+        """Say that a side can finish while the other goes on."""
+        return True
+
+    def write_eof(self) -> None:
+        """Say that nothing more is sent."""
+        self._channel.finish()
+
+    def close(self) -> None:
+        """Finish, send what is left, and part."""
+        self._channel.finish()
+        self._below.close()
+
+    def abort(self) -> None:
+        """Part at once."""
+        self._channel.give_up()
+
+    def is_closing(self) -> bool:
+        """Say whether it is being closed."""
+        return self._below.is_closing()
+
+    def pause_reading(self) -> None:
+        """Have no more content for now."""
+        self._below.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Have content again."""
+        if not self._below.is_closing():
+            self._below.resume_reading()
+
+    def is_reading(self) -> bool:
+        """Say whether content is given on."""
+        return self._below.is_reading()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set between which sizes of its buffer writing is paused and resumed."""
+        self._below.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_size(self) -> int:
+        """Return how much waits to be sent."""
+        return self._below.get_write_buffer_size()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return between which sizes writing is paused and resumed."""
+        return self._below.get_write_buffer_limits()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Give what comes to another protocol."""
+        self._application = protocol
+        self._channel.application = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return what gets what comes."""
+        return self._application
+
+
+class ChannelProtocol(asyncio.Protocol):
+    """Between asyncio's transport and the application's protocol.
+
+    Args:
+        endpoint: makes the session.
+        application: gets content.
+        refused: is told why a channel is not opened or was given up.
+        loop: runs this.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        application: asyncio.Protocol,
+        refused: Callable[[ChannelRefused], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.session: ChannelSession = endpoint.session(loop.time(), inline=False)
+        self.application: asyncio.BaseProtocol = application
+        self._first = application
+        self._refused = refused
+        self._loop = loop
+        self._below: asyncio.Transport | None = None
+        self._transport: ChannelTransport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._working = False
+        self._ended = False
+        self._failure: ChannelRefused | None = None
+        self._told_end = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        if isinstance(transport, asyncio.Transport):
+            self._below = transport
+            self._after()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the network."""
+        self._try(self.session.receive, data)
+
+    def eof_received(self) -> bool:
+        """Take that nothing more comes; say whether to go on sending."""
+        self._try(self.session.receive, b"")
+        return self.session.is_open and not self.session.is_over
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._below = None
+        if self._transport is not None:
+            self.application.connection_lost(self._failure or exc)
+        elif not self._ended:
+            self._refused(ChannelRefused("the other side has gone before both sides had agreed", code="cut-short"))
+
+    def pause_writing(self) -> None:
+        """Tell the application that the network takes no more."""
+        if self._transport is not None:
+            self.application.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Tell the application that the network takes more."""
+        if self._transport is not None:
+            self.application.resume_writing()
+
+    # what the application asks
+
+    def write(self, content: bytes | bytearray | memoryview) -> None:
+        """Send content; after the end of the channel it goes nowhere, as with asyncio's own transports."""
+        view = memoryview(content).cast("B")
+        try:
+            while view and self._below is not None:
+                view = view[self.session.write(view) :]
+                self._below.write(self.session.to_send())
+        except ChannelRefused:
+            pass
+
+    def finish(self) -> None:
+        """Say that nothing more is sent."""
+        try:
+            self.session.finish()
+        except ChannelRefused:
+            pass
+        self._flush()
+
+    def give_up(self) -> None:
+        """Part at once."""
+        self.session.abort()
+        self._part()
+
+    # within
+
+    def _try(self, step: Callable[[Any], None], given: object) -> None:
+        """Take a step of the session, and see to what follows from it."""
+        if self._ended:
+            return
+        try:
+            step(given)
+        except ChannelRefused as error:
+            self._deliver()
+            self._end(error)
+            return
+        self._after()
+
+    def _after(self) -> None:
+        self._flush()
+        if self.session.is_open:
+            if self._transport is None and self._below is not None:
+                self._transport = ChannelTransport(self._below, self, self._first)
+                self._first.connection_made(self._transport)
+            self._deliver()
+            if self.session.is_over and self._below is not None:
+                self._below.close()
+        self._give_work()
+        self._arm()
+
+    def _deliver(self) -> None:
+        """Give the application what has come."""
+        application = self.application
+        if self._transport is None or not isinstance(application, asyncio.Protocol):
+            return
+        try:
+            while content := self.session.read(_AT_ONCE):
+                application.data_received(content)
+        except ChannelRefused:
+            return
+        if self.session.at_end and not self._told_end:
+            self._told_end = True
+            if not application.eof_received():
+                self.finish()
+
+    def _flush(self) -> None:
+        content = self.session.to_send()
+        if content and self._below is not None:
+            self._below.write(content)
+
+    def _end(self, error: ChannelRefused) -> None:
+        """Part with a side that was refused, or refuses."""
+        self._ended, self._failure = True, error
+        self._refused(error)
+        self._part()
+
+    def _part(self) -> None:
+        self._flush()
+        if self._below is not None:
+            self._below.close()
+
+    def _give_work(self) -> None:
+        work = self.session.work
+        if work is None or self._working:
+            return
+        self._working = True
+        done = self._loop.run_in_executor(None, work.run)
+        done.add_done_callback(lambda _: self._worked(work))
+
+    def _worked(self, work: Work) -> None:
+        self._working = False
+        if self._below is not None:
+            self._try(self.session.complete, work)
+
+    def _arm(self) -> None:
+        due = self.session.due
+        if self._timer is not None and (due is None or self._timer.when() > due):
+            self._timer.cancel()
+            self._timer = None
+        if due is not None and self._timer is None:
+            self._timer = self._loop.call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._try(self.session.tick, self._loop.time())
+
+
+async def create_channel(
+    application: Callable[[], asyncio.Protocol], address: Address, endpoint: Endpoint
+) -> tuple[asyncio.Transport, asyncio.Protocol]:
+    """Open a channel for a protocol, as `loop.create_connection` does a connection.
+
+    Raises:
+        ChannelRefused: the server is not accepted, or does not accept this client.
+        OSError: it cannot be reached.
+    """
+    loop = asyncio.get_running_loop()
+    opened: asyncio.Future[asyncio.Transport] = loop.create_future()
+    protocol = _Announcing(application(), opened)
+
+    def refused(error: ChannelRefused) -> None:
+        if not opened.done():
+            opened.set_exception(error)
+
+    def below() -> ChannelProtocol:
+        return ChannelProtocol(endpoint, protocol, refused, loop)
+
+    if isinstance(address, str):
+        transport, _ = await loop.create_unix_connection(below, address)
+    else:
+        transport, _ = await loop.create_connection(below, *address)
+    try:
+        found = await opened
+    except BaseException:
+        transport.abort()
+        raise
+    return found, protocol.inner
+
+
+async def open_channel(
+    address: Address,
+    *,
+    policy: Policy | None = None,
+    terms: Terms | None = None,
+    endpoint: Endpoint | None = None,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return streams over an open channel to a server that the policy accepts, as `asyncio.open_connection` does.
+
+    Args:
+        address: host and port, or the path of a unix socket.
+        policy: what the server must be.
+        terms: everything else.
+        endpoint: in place of both, where many channels are opened.
+
+    Raises:
+        ChannelRefused: the server is not accepted, or does not accept this client.
+        OSError: it cannot be reached.
+    """
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(_STREAM_LIMIT, loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    using = endpoint or Endpoint(Role.CLIENT, with_policy(terms, policy))
+    transport, _ = await create_channel(lambda: protocol, address, using)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def create_server(
+    application: Callable[[], asyncio.Protocol],
+    address: Address,
+    endpoint: Endpoint,
+    *,
+    refused: Callable[[ChannelRefused], None] | None = None,
+) -> asyncio.Server:
+    """Serve channels with a protocol for each, as `loop.create_server` does connections.
+
+    Args:
+        application: makes the protocol of one channel.
+        address: where to listen.
+        endpoint: of the server.
+        refused: is told why a client was refused.
+
+    Raises:
+        OSError: nobody can listen there.
+    """
+    loop = asyncio.get_running_loop()
+
+    def below() -> ChannelProtocol:
+        return ChannelProtocol(endpoint, application(), refused or _ignored, loop)
+
+    if isinstance(address, str):
+        return await loop.create_unix_server(below, address)
+    return await loop.create_server(below, *address)
+
+
+async def serve(
+    connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    address: Address,
+    endpoint: Endpoint,
+    *,
+    refused: Callable[[ChannelRefused], None] | None = None,
+) -> asyncio.Server:
+    """Serve channels with streams, as `asyncio.start_server` does connections.
+
+    Args:
+        connected: is called for each channel; `writer.get_extra_info("peer")` says who it is.
+        address: where to listen.
+        endpoint: of the server.
+        refused: is told why a client was refused.
+
+    Raises:
+        OSError: nobody can listen there.
+    """
+    loop = asyncio.get_running_loop()
+
+    def application() -> asyncio.Protocol:
+        reader = asyncio.StreamReader(_STREAM_LIMIT, loop)
+        return asyncio.StreamReaderProtocol(reader, connected, loop=loop)
+
+    return await create_server(application, address, endpoint, refused=refused)
+
+
+class _Announcing(asyncio.Protocol):
+    """Says when a channel is open, and then gets out of the way."""
+
+    def __init__(self, inner: asyncio.Protocol, opened: asyncio.Future[asyncio.Transport]) -> None:
+        self.inner = inner
+        self._opened = opened
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Give the transport to the application's protocol."""
+        if isinstance(transport, asyncio.Transport):
+            transport.set_protocol(self.inner)
+            self.inner.connection_made(transport)
+            if not self._opened.done():
+                self._opened.set_result(transport)
+
+
+def _ignored(_error: ChannelRefused) -> None:
+    return
