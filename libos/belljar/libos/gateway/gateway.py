@@ -17,11 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from belljar.libos.errors import SandboxUnavailable
+from belljar.libos.identity.presence import attests_here
 from belljar.libos.plan.build import QUESTIONS, listening_places
 from belljar.libos.spec import Traffic
 from belljar.libos.values import Value
 
-from .addresses import listen_outside
+from .addresses import listen_outside, shown
 from .codecs import tls_context
 from .doors import Door, remove_socket
 from .giving import Sockets
@@ -88,6 +89,7 @@ class Gateway:
         self._giver = means.giver
         try:
             self._outside = [listen_outside(entry.outside) for entry in spec.inward]
+            self._listening = [_listening_at(made) for made in self._outside]
             self._servers = [self._server(number) for number in range(len(spec.inward))]
             self._clients = [self._client(number) for number in range(len(spec.outward))]
             self._contexts = [_context(entry) for entry in spec.outward]
@@ -99,6 +101,11 @@ class Gateway:
         entry = self._spec.inward[number]
         if entry.security != "channel":
             return None
+        if not attests_here(self._spec.identity.platform):
+            raise SandboxUnavailable(
+                f"cannot listen at {entry.outside}: there is no root of trust here, so no evidence for who comes",
+                hint="make one: belljar platform init",
+            )
         from .channels import server_endpoint
 
         return server_endpoint(entry, self._means.attestor)
@@ -196,8 +203,8 @@ class Gateway:
             pass
 
     def stats(self) -> dict[str, object]:
-        """Return numbers for `belljar stats`."""
-        return self.counts.fields()
+        """Return numbers for `belljar stats`, and where it listens: a port of 0 in the manifest is a free one."""
+        return {**self.counts.fields(), "listening": self._listening}
 
     def close(self) -> None:
         """Take no more connections, let those there are end for a moment, and release everything. Call it once.
@@ -216,6 +223,11 @@ class Gateway:
             made.close()
         for entry, _ in zip(self._spec.inward, self._outside, strict=False):
             remove_socket(entry.outside)
+
+
+def _listening_at(made: socket.socket) -> str:
+    place = made.getsockname()
+    return f"unix:{place}" if made.family == socket.AF_UNIX else shown(place)
 
 
 def _context(entry: Outward) -> ssl.SSLContext | None:

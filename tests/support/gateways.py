@@ -1,0 +1,169 @@
+"""Enclaves with a gateway: written, started, asked where they listen, and ended."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from belljar.attestation.channel import Channel, Terms, appraises_by, connect
+from belljar.attestation.verifier import load_policy
+
+from .running import PYTHON, Belljar
+
+ECHO = """
+import socket, threading
+
+listener = socket.create_server(("127.0.0.1", 8080))
+
+def serve(connection):
+    with connection:
+        while content := connection.recv(65536):
+            connection.sendall(content)
+
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"""
+"""A server that knows nothing of any of this."""
+
+_PATIENCE_S = 30.0
+
+
+def with_platform(belljar: Belljar) -> Belljar:
+    """Give belljar a state folder of its own with a soft platform."""
+    belljar.environment["XDG_STATE_HOME"] = str(belljar.folder / "state")
+    belljar("platform", "init")
+    return belljar
+
+
+def policy_of(belljar: Belljar, *names: str, more: str = "") -> str:
+    """Return a policy that takes the enclaves of some manifests on this platform, over channels.
+
+    Args:
+        belljar: whose platform.
+        names: of manifests, without their ending; none takes any enclave of the platform.
+        more: lines of YAML.
+    """
+    root = json.loads(belljar("platform", "show", "--json").stdout)["root"]
+    rules = "".join(f"  - measurement: {measured(belljar, name)}\n" for name in names)
+    code = f"code:\n{rules}" if names else "insecure_skip_code: true\n"
+    return (
+        f'version: 1\ntees: [soft]\nroots: {{soft: ["{root}"]}}\n{code}nonce: required\npurpose: [channel]\n'
+        "provider: any\ninsecure_skip_data_consistency: true\ninsecure_skip_task: true\n"
+        f"insecure_skip_revocation: true\ninsecure_allow_simulated: true\n{more}"
+    )
+
+
+def measured(belljar: Belljar, name: str) -> str:
+    """Return the measurement of a manifest, in hexadecimal."""
+    return belljar("measure", f"{name}.yaml").stdout.strip().removeprefix("sha256:")
+
+
+@dataclass
+class Enclave:
+    """An enclave that runs, with a gateway.
+
+    Attributes:
+        belljar: runs it.
+        name: of the manifest and of the run.
+        process: its supervisor.
+    """
+
+    belljar: Belljar
+    name: str
+    process: subprocess.Popen[str]
+    said: str = ""
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the gateway counts."""
+        found: list[dict[str, Any]] = json.loads(self.belljar("stats", "--json", self.name).stdout)
+        gateway: dict[str, Any] = found[0]["gateway"]
+        return gateway
+
+    def port(self, number: int = 0) -> int:
+        """Return a port it listens at."""
+        return int(self.stats()["listening"][number].rpartition(":")[2])
+
+    def connect(self, policy: str, number: int = 0, **more: Any) -> Channel:
+        """Return a channel to it."""
+        terms = Terms(appraises=appraises_by(load_policy(policy)), **more)
+        return connect(("127.0.0.1", self.port(number)), terms=terms)
+
+    def end(self) -> tuple[str, str]:
+        """End it, and return what was printed and said."""
+        self.process.terminate()
+        return self.process.communicate(timeout=60)
+
+
+@dataclass
+class Written:
+    """A manifest that a test writes.
+
+    Attributes:
+        belljar: whose folder it is in.
+        name: of the enclave.
+        program: Python that runs in it.
+        network: lines of YAML below `network`.
+        more: lines of YAML at the top.
+    """
+
+    belljar: Belljar
+    name: str
+    program: str = ECHO
+    network: str = ""
+    more: str = ""
+    arguments: list[str] = field(default_factory=list[str])
+
+    def write(self) -> Written:
+        """Write manifest and program."""
+        folder = self.belljar.folder / f"{self.name}-app"
+        folder.mkdir(exist_ok=True)
+        (folder / "run.py").write_text(textwrap.dedent(self.program))
+        network = textwrap.indent(textwrap.dedent(self.network).strip(), "  ")
+        argv = json.dumps([PYTHON, "-S", "-E", "/app/run.py", *self.arguments])
+        (self.belljar.folder / f"{self.name}.yaml").write_text(
+            f"belljar: 1\nname: {self.name}\nextends: [minimal]\nprograms: [{PYTHON}]\nargv: {argv}\n"
+            f"mounts:\n  - {{type: hashed, path: /app, source: {self.name}-app}}\n"
+            f"{'network:' if network else ''}\n{network}\n{textwrap.dedent(self.more)}"
+        )
+        return self
+
+    def run(self, *words: str, check: int | None = 0, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run it to the end."""
+        return self.belljar("run", *words, f"{self.name}.yaml", check=check, timeout=timeout)
+
+    @contextmanager
+    def running(self, *words: str) -> Iterator[Enclave]:
+        """Run it until the block ends."""
+        process = self.belljar.start("run", *words, "--name", self.name, f"{self.name}.yaml")
+        enclave = Enclave(self.belljar, self.name, process)
+        try:
+            _await_start(enclave)
+            yield enclave
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            _, enclave.said = process.communicate(timeout=60)
+
+
+def _await_start(enclave: Enclave) -> None:
+    """Wait until the program runs.
+
+    Raises:
+        RuntimeError: it ended instead; with what it said.
+    """
+    until = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < until:
+        if enclave.process.poll() is not None:
+            raise RuntimeError("\n".join(enclave.process.communicate()))
+        done = enclave.belljar("ps", "--json", check=None)
+        rows: list[dict[str, Any]] = json.loads(done.stdout) if done.returncode == 0 else []
+        if any(row.get("name") == enclave.name and row.get("state") == "running" for row in rows):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"{enclave.name} did not start")
