@@ -19,6 +19,7 @@ _VERBOSE = Option(name="verbose", short="v", help="say what is measured and how 
 _SIGNER = Option(name="signer", value="SIGNER", help="refuse a bundle of anybody else: sha256:… or a key file")
 _OUTPUT = Option(name="output", short="o", value="FILE", help="where to write")
 _POLICY = Option(name="policy", value="FILE", help="what to accept; without it nothing is decided")
+_CLASSICAL = Option(name="insecure-classical-group", help="take a key exchange that quantum computers break")
 _APPRAISING = (
     Option(
         name="endorsements", value="FILE", many=True,
@@ -216,16 +217,40 @@ COMMANDS = (
     ),
     Command(
         name="attest",
-        usage="[OPTIONS] RUN",
-        help="ask a running enclave for evidence, and appraise it",
+        usage="[OPTIONS] (RUN | HOST:PORT | unix:PATH)",
+        help="ask an enclave for evidence, here or elsewhere, and appraise it",
         options=(
             _POLICY,
             Option(name="nonce", value="HEX", help="the challenge, 8 to 64 bytes; by default 32 fresh random ones"),
             Option(name="output", short="o", value="FILE", help="also write the evidence to a file"),
             *_APPRAISING,
+            _CLASSICAL,
         ),
         run="belljar.loader.commands.attestation.attest",
         example="belljar attest web --policy policy.yaml",
+    ),
+    Command(
+        name="connect",
+        usage="[OPTIONS] (HOST:PORT | unix:PATH)",
+        help="carry local connections to an enclave that the policy accepts, each in an attested channel",
+        options=(
+            Option(name="policy", value="FILE", help="what the server must be"),
+            Option(name="listen", value="ADDRESS", help="where programs connect to: 127.0.0.1:9000, unix:/path"),
+            Option(name="token-file", value="FILE", help="a token for servers that ask for one"),
+            Option(name="certificate", value="FILE", help="a certificate for servers that ask for one (PEM chain)"),
+            Option(name="key", value="KEY.pem", help="its private key"),
+            Option(name="authority", value="FILE", help="who must have issued the server's certificate (PEM)"),
+            Option(name="instance", value="HEX", many=True, help="which run it must be; may be repeated"),
+            Option(name="endorsements", value="FILE", many=True, help="certificates, revocation lists, collateral"),
+            Option(name="reattest", value="SECONDS", help="how often the server must attest anew: never"),
+            Option(name="timeout", value="SECONDS", help="how long it may take to prove itself: 10"),
+            Option(name="once", help="end with the first connection"),
+            Option(name="insecure-listen", help="let other machines use the local address"),
+            Option(name="insecure-unattested", help="take a server without evidence: anybody's, who may read along"),
+            _CLASSICAL,
+        ),
+        run="belljar.loader.commands.channels.connect",
+        example="belljar connect enclave.example:8443 --listen 127.0.0.1:9000 --policy policy.yaml",
     ),
     Command(
         name="verify-evidence",

@@ -73,16 +73,18 @@ class ChannelTransport(asyncio.Transport):
 
     def pause_reading(self) -> None:
         """Have no more content for now."""
+        self._channel.paused = True
         self._below.pause_reading()
 
     def resume_reading(self) -> None:
         """Have content again."""
         if not self._below.is_closing():
             self._below.resume_reading()
+        self._channel.resume()
 
     def is_reading(self) -> bool:
         """Say whether content is given on."""
-        return self._below.is_reading()
+        return not self._channel.paused
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set between which sizes of its buffer writing is paused and resumed."""
@@ -126,6 +128,7 @@ class ChannelProtocol(asyncio.Protocol):
         self.session: ChannelSession = endpoint.session(loop.time(), inline=False)
         self.application: asyncio.BaseProtocol = application
         self._first = application
+        self.paused = False
         self._refused = refused
         self._loop = loop
         self._below: asyncio.Transport | None = None
@@ -196,6 +199,12 @@ class ChannelProtocol(asyncio.Protocol):
         self.session.abort()
         self._part()
 
+    def resume(self) -> None:
+        """Give the application what has come meanwhile, from the loop."""
+        if self.paused:
+            self.paused = False
+            self._loop.call_soon(self._deliver)
+
     # within
 
     def _try(self, step: Callable[[Any], None], given: object) -> None:
@@ -228,11 +237,11 @@ class ChannelProtocol(asyncio.Protocol):
         if self._transport is None or not isinstance(application, asyncio.Protocol):
             return
         try:
-            while content := self.session.read(_AT_ONCE):
+            while not self.paused and (content := self.session.read(_AT_ONCE)):
                 application.data_received(content)
         except ChannelRefused:
             return
-        if self.session.at_end and not self._told_end:
+        if not self.paused and self.session.at_end and not self._told_end:
             self._told_end = True
             if not application.eof_received():
                 self.finish()

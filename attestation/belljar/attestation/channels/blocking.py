@@ -50,6 +50,7 @@ class Channel:
         self._lock = threading.Condition()  # of the session
         self._reading = threading.Lock()
         self._sending = False
+        self._leftover = b""  # what the network did not take when somebody who receives had something to send
         self._closed = False
 
     @property
@@ -113,15 +114,13 @@ class Channel:
         if not memoryview(content).nbytes:
             return 0
         until = self._until()
-        while True:
-            with self._lock:
-                taken = self._session.write(content)
-            self._flush(until)
-            if taken:
-                return taken
-            with self._lock:
-                if self._sending:
-                    self._lock.wait(_left(until))
+        with self._lock:
+            while self._sending:
+                self._lock.wait(_left(until))
+            taken = self._session.write(content)
+            self._sending = True  # at once: who receives must never wait for the network to take content
+        self._push(until)
+        return taken
 
     def sendall(self, content: bytes | bytearray | memoryview) -> None:
         """Send all of some content; raises as `send`."""
@@ -138,7 +137,7 @@ class Channel:
         if how != socket.SHUT_RD:
             with self._lock:
                 self._session.finish()
-            self._flush(self._until())
+            self._send_rest()
 
     def reattest(self) -> Peer:
         """Have the other side attest anew, wait for it, and return who it is. What it sends meanwhile is kept.
@@ -148,7 +147,7 @@ class Channel:
         """
         with self._lock:
             self._session.reattest(time.monotonic())
-        self._flush(self._until())
+        self._send_rest()
         while True:
             with self._lock:
                 if not self._session.is_attesting_anew:
@@ -210,7 +209,7 @@ class Channel:
             OSError: as of a socket.
         """
         try:
-            self._flush(None)
+            self._flush()
             while not self._session.is_open:
                 self._fill(None)
         except BaseException:
@@ -240,37 +239,70 @@ class Channel:
             except ChannelRefused:
                 self._part()
                 raise
+        self._flush()
         if content is None:
             _left(until)
-        self._flush(until)
 
     def _received(self, until: float | None) -> bytes | None:
-        """Return what the network has; b"" at its end; None if nothing came in time."""
+        """Return what the network has; b"" at its end; None if nothing came in time, or something can be sent again."""
         while True:
             try:
                 return self._connection.recv(_AT_ONCE)
             except BlockingIOError:
-                if not _ready(self._connection, until, to_write=False):
+                if not _ready(self._connection, until, to_read=True, to_write=bool(self._leftover)):
                     return None
+                if self._leftover:
+                    self._flush()
             except ConnectionError:
                 return b""
 
-    def _flush(self, until: float | None) -> None:
-        """Send what the session has to send; if another thread does, leave it to that one."""
-        while True:
-            with self._lock:
-                if self._sending:
-                    return
-                content = self._session.to_send()
-                if not content:
-                    return
-                self._sending = True
+    def _send_rest(self) -> None:
+        """Send what the session has to send, and wait for it."""
+        until = self._until()
+        with self._lock:
+            while self._sending:
+                self._lock.wait(_left(until))
+            self._sending = True
+        self._push(until)
+
+    def _push(self, until: float | None) -> None:
+        """Send until the session has nothing more to send; `_sending` is this thread's own."""
+        while content := self._outgoing():
             try:
                 self._send_bytes(content, until)
-            finally:
-                with self._lock:
-                    self._sending = False
-                    self._lock.notify_all()
+            except BaseException:
+                self._release()
+                raise
+
+    def _outgoing(self) -> bytes:
+        """Return what is to be sent; if nothing, the next may send."""
+        with self._lock:
+            content = self._leftover + self._session.to_send()
+            self._leftover = b""
+            if not content:
+                self._sending = False
+                self._lock.notify_all()
+            return content
+
+    def _release(self) -> None:
+        with self._lock:
+            self._sending = False
+            self._lock.notify_all()
+
+    def _flush(self) -> None:
+        """Send what can be sent without waiting; if another thread sends, leave it to that one."""
+        with self._lock:
+            if self._sending:
+                return
+            content = self._leftover + self._session.to_send()
+            sent = 0
+            try:
+                sent = self._connection.send(content) if content else 0
+            except BlockingIOError:
+                pass
+            except ConnectionError:
+                sent = len(content)  # nobody will have it; receiving says so
+            self._leftover = content[sent:]
 
     def _send_bytes(self, content: bytes, until: float | None) -> None:
         view = memoryview(content)
@@ -278,7 +310,7 @@ class Channel:
             try:
                 view = view[self._connection.send(view) :]
             except BlockingIOError:
-                if not _ready(self._connection, until, to_write=True):
+                if not _ready(self._connection, until, to_read=False, to_write=True):
                     with self._lock:
                         self._session.abort()  # the rest of a record is missing
                     raise TimeoutError("the other side takes nothing") from None
@@ -286,7 +318,7 @@ class Channel:
     def _part(self) -> None:
         """Tell the other side why, if it listens."""
         try:
-            self._flush(time.monotonic() + _PARTING_S)
+            self._flush()
         except OSError:
             pass  # it does not
 
@@ -357,12 +389,12 @@ def _left(until: float | None) -> float | None:
     return left
 
 
-def _ready(connection: socket.socket, until: float | None, *, to_write: bool) -> bool:
+def _ready(connection: socket.socket, until: float | None, *, to_read: bool, to_write: bool) -> bool:
     """Wait until a socket can be used; say whether it can."""
     left = None if until is None else max(0.0, until - time.monotonic())
     if hasattr(select, "poll"):
         poll = select.poll()
-        poll.register(connection, select.POLLOUT if to_write else select.POLLIN)
+        poll.register(connection, (select.POLLIN if to_read else 0) | (select.POLLOUT if to_write else 0))
         return bool(poll.poll(None if left is None else left * 1000 + 1))
-    reads, writes = ([], [connection]) if to_write else ([connection], [])
+    reads, writes = [connection] if to_read else [], [connection] if to_write else []
     return any(select.select(reads, writes, [], left))

@@ -84,12 +84,8 @@ def _speak(context: SSL.Context, role: Role) -> None:
     if role is Role.CLIENT:
         context.set_alpn_protos([ALPN])
     else:
-        context.set_alpn_select_callback(_chosen)
-
-
-def _chosen(_connection: SSL.Connection, offered: list[bytes]) -> bytes | object:
-    """Choose ours; raising here would reach any session of the context, so the session looks at what was agreed."""
-    return ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+        # Raising in there would reach any session of the context: each session looks at what was agreed instead.
+        context.set_alpn_select_callback(lambda _, offered: ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS)
 
 
 class TlsEngine:

@@ -47,6 +47,7 @@ class Work:
         """
         if self._then is None:
             failure = self._failure
+            code = failure.code if isinstance(failure, ChannelRefused) else self._code
             hint = getattr(failure, "hint", None)
-            raise ChannelRefused(f"{self._what}: {failure or 'not done'}", code=self._code, hint=hint) from failure
+            raise ChannelRefused(f"{self._what}: {failure or 'not done'}", code=code, hint=hint) from failure
         self._then()

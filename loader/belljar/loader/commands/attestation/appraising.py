@@ -80,6 +80,7 @@ def appraise(bench: Bench, evidence: Message, challenge: Challenge, now: int) ->
     try:
         if bench.policy is None:
             found = examine(evidence, endorsements=bench.endorsements, now=now)
+            _check_bound(found, challenge)
             return _print_undecided(found, as_json=bench.as_json)
         appraisal = verify(evidence, endorsements=bench.endorsements, policy=bench.policy, challenge=challenge, now=now)
     except EvidenceRefused as error:
@@ -87,6 +88,12 @@ def appraise(bench: Bench, evidence: Message, challenge: Challenge, now: int) ->
     if bench.ear is not None and bench.key is not None:
         _write_ear(appraisal, bench.key, bench.ear)
     return _print_verdict(appraisal, as_json=bench.as_json)
+
+
+def _check_bound(found: Unjudged, challenge: Challenge) -> None:
+    """Hold that evidence binds what was asked, also where nothing else is decided."""
+    if challenge.report_data is not None and found.claims.report_data != challenge.report_data:
+        raise EvidenceRefused("it binds something else than was asked for", steps=found.steps)
 
 
 def _write_ear(appraisal: Appraisal, key: SigningKey, path: str) -> None:

@@ -1,6 +1,7 @@
-"""`belljar attest`: ask a running enclave for evidence, with a fresh challenge, and appraise it.
+"""`belljar attest`: ask an enclave for evidence, with a fresh challenge, and appraise it.
 
-The enclave's supervisor answers the request `evidence` with `{"media_type", "evidence"}`; it is believed no more than a
+An enclave elsewhere is asked over a channel: what it shows is for that channel. Of one on this machine,
+the supervisor answers the request `evidence` with `{"media_type", "evidence"}`; it is believed no more than a
 file from a stranger would be. What it makes for whoever may ask on this machine is for the purpose `local`, and binds
 nothing but the nonce.
 """
@@ -19,6 +20,8 @@ from belljar.attestation.verifier import Challenge, Message
 from belljar.libos.lifecycle import Connection, open_run
 from belljar.loader import report
 from belljar.loader.bundle.files import replace_file
+from belljar.loader.commands.channels.address import is_address
+from belljar.loader.commands.channels.asked import evidence_at
 from belljar.loader.commands.errors import loader_errors
 from belljar.loader.errors import LoaderError, UsageError
 
@@ -36,19 +39,35 @@ def main(parsed: Parsed) -> int:
     """Ask one run, and appraise what it says."""
     if len(parsed.words) != 1:
         raise UsageError("expected one run: belljar attest web", hint="belljar ps lists what is running")
-    given = parsed.options.get("nonce")
-    nonce = os.urandom(_FRESH_BYTES) if given is None else nonce_of(given)
-    challenge = Challenge(nonce=nonce, report_data=report_data(Purpose.LOCAL, b""))
+    word = parsed.words[0]
     with loader_errors():
         bench = bench_of(parsed)
-        message = _asked(parsed.words[0], nonce)
+        message, challenge = _at_an_address(parsed, word) if is_address(word) else _of_a_run(parsed, word)
         output = parsed.options.get("output")
         if output is not None:
-            replace_file(output, message.content)
-            report.note(f"{output} answers the nonce {nonce.hex()}")
+            _keep(output, message, challenge)
         code = appraise(bench, message, challenge, int(time.time()))
     sys.stdout.flush()
     return 0 if code == UNDECIDED and output is not None else code  # it was asked for a file, and has made it
+
+
+def _keep(path: str, message: Message, challenge: Challenge) -> None:
+    replace_file(path, message.content)
+    report.note(f"{path} answers the nonce {(challenge.nonce or b'').hex()}")
+    if challenge.report_data != report_data(Purpose.LOCAL, b""):
+        report.note(f"{path} binds the report data {(challenge.report_data or b'').hex()}")
+
+
+def _at_an_address(parsed: Parsed, word: str) -> tuple[Message, Challenge]:
+    if parsed.has("nonce"):
+        raise UsageError("--nonce: a channel makes its own", hint="belljar attest HOST:PORT without --nonce")
+    return evidence_at(word, classical=parsed.has("insecure-classical-group"))
+
+
+def _of_a_run(parsed: Parsed, word: str) -> tuple[Message, Challenge]:
+    given = parsed.options.get("nonce")
+    nonce = os.urandom(_FRESH_BYTES) if given is None else nonce_of(given)
+    return _asked(word, nonce), Challenge(nonce=nonce, report_data=report_data(Purpose.LOCAL, b""))
 
 
 def _asked(name: str, nonce: bytes) -> Message:
