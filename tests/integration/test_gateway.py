@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
@@ -88,7 +89,7 @@ def test_a_client_without_evidence_is_refused_where_it_is_asked_for(belljar: Bel
 
 def test_tokens(belljar: Belljar) -> None:
     with_platform(belljar)
-    token, line = make_token("alice", lambda size: bytes(size))
+    token, line = make_token("alice", os.urandom)
     (belljar.folder / "tokens").write_text(line + "\n")
     written = Written(belljar, "guarded", network=TWO.format(who="tokens: tokens")).write()
     policy = policy_of(belljar, "guarded")
@@ -123,7 +124,7 @@ while True:
 
 def test_the_program_learns_who_comes(anybody: Belljar) -> None:
     with_platform(anybody)
-    token, line = make_token("alice", lambda size: bytes(size))
+    token, line = make_token("alice", os.urandom)
     (anybody.folder / "tokens").write_text(line + "\n")
     network = TWO.format(who="tokens: tokens, proxy_protocol: true")
     with Written(anybody, "who", program=WHO, network=network).write().running() as enclave:

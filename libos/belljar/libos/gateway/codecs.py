@@ -185,9 +185,12 @@ class Tls(Direct):
             self._calls(self._shake_hands)
         while self.is_open and not self.has_ended:
             found = self._calls(lambda: self._tls.read(_PIECE))
-            if not found:
+            if found is None:
                 return
-            self._inward.append(found)
+            if found:
+                self._inward.append(found)
+            else:
+                self.has_ended = True
 
     def _shake_hands(self) -> None:
         self._tls.do_handshake()
