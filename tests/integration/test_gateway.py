@@ -31,9 +31,7 @@ ANYONE = 'listen: [{outside: "127.0.0.1:0", guest: 8080, anyone: true}]'
 
 def test_a_client_reaches_a_server_that_knows_nothing(anybody: Belljar) -> None:
     with_platform(anybody)
-    written = Written(anybody, "echo", network=ANYONE).write()
-    policy = policy_of(anybody, "echo")
-    with written.running() as enclave, enclave.connect(policy) as channel:
+    with Written(anybody, "echo", network=ANYONE).write().running() as enclave, enclave.connect() as channel:
         content = bytes(range(256)) * 4096
         sender = threading.Thread(target=lambda: (channel.sendall(content), channel.shutdown(socket.SHUT_WR)))
         sender.start()
@@ -49,10 +47,9 @@ def test_a_client_reaches_a_server_that_knows_nothing(anybody: Belljar) -> None:
 
 def test_an_enclave_of_another_measurement_is_not_believed(belljar: Belljar) -> None:
     with_platform(belljar)
-    other = Written(belljar, "other", program="print(1)", network=ANYONE).write()
     with Written(belljar, "echo", network=ANYONE).write().running() as enclave:
         with pytest.raises(ChannelRefused, match="measurement"):
-            enclave.connect(policy_of(belljar, other.name))
+            enclave.connect(policy_of(belljar, "ab" * 32))
     assert "refused 127.0.0.1:" in enclave.said
 
 
@@ -69,21 +66,20 @@ def test_two_enclaves_prove_themselves_to_each_other(anybody: Belljar) -> None:
     # A measurement cannot stand in a file that it measures: one of the two asks for the platform only.
     (anybody.folder / "platform.policy").write_text(policy_of(anybody))
     database = Written(anybody, "database", network=TWO.format(who="policy: platform.policy")).write()
-    (anybody.folder / "database.policy").write_text(policy_of(anybody, "database"))
-    web.write()
     with database.running("--listen", f"8080=127.0.0.1:{port}") as server:
+        (anybody.folder / "database.policy").write_text(server.policy())
+        web.write()
         assert web.run().stdout == "hello\n"
         assert server.stats()["served"] == 1
 
 
 def test_a_client_without_evidence_is_refused_where_it_is_asked_for(belljar: Belljar) -> None:
     with_platform(belljar)
-    Written(belljar, "echo", network=ANYONE).write()
-    (belljar.folder / "clients.policy").write_text(policy_of(belljar, "echo"))
+    (belljar.folder / "clients.policy").write_text(policy_of(belljar))
     written = Written(belljar, "guarded", network=TWO.format(who="policy: clients.policy")).write()
     with written.running() as enclave:
         with pytest.raises(ChannelRefused, match="evidence"):
-            enclave.connect(policy_of(belljar, "guarded"))
+            enclave.connect()
         assert enclave.stats()["refused"] == 1
 
 
@@ -92,14 +88,13 @@ def test_tokens(belljar: Belljar) -> None:
     token, line = make_token("alice", os.urandom)
     (belljar.folder / "tokens").write_text(line + "\n")
     written = Written(belljar, "guarded", network=TWO.format(who="tokens: tokens")).write()
-    policy = policy_of(belljar, "guarded")
     with written.running() as enclave:
-        with enclave.connect(policy, token=token) as channel:
+        with enclave.connect(token=token) as channel:
             channel.sendall(b"x")
             assert channel.recv(1) == b"x"
         for wrong in ("A" * 43, None):
             with pytest.raises(ChannelRefused, match="token"):
-                enclave.connect(policy, token=wrong)
+                enclave.connect(token=wrong)
     assert token not in enclave.said
 
 
@@ -128,9 +123,8 @@ def test_the_program_learns_who_comes(anybody: Belljar) -> None:
     (anybody.folder / "tokens").write_text(line + "\n")
     network = TWO.format(who="tokens: tokens, proxy_protocol: true")
     with Written(anybody, "who", program=WHO, network=network).write().running() as enclave:
-        policy = policy_of(anybody, "who")
         for _ in range(2):  # the first file is gone when the second comes
-            with enclave.connect(policy, token=token) as channel:
+            with enclave.connect(token=token) as channel:
                 told = json.loads(whole(channel))
             assert (told["family"], told["source"], told["kind"]) == (0x11, "127.0.0.1", 0xE0)
             assert told["header"]["token"] == told["file"]["token"] == "alice"
@@ -254,7 +248,7 @@ def test_each_direction_ends_by_itself(belljar: Belljar) -> None:
             connection.close()
         """
     with Written(belljar, "half", program=program, network=ANYONE).write().running() as enclave:
-        with enclave.connect(policy_of(belljar, "half")) as channel:
+        with enclave.connect() as channel:
             assert whole(channel) == b"first"
             channel.sendall(b"after the end of the other direction")
             channel.shutdown(socket.SHUT_WR)

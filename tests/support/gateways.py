@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from belljar.attestation.channel import Channel, Terms, appraises_by, connect
@@ -35,23 +37,29 @@ _PATIENCE_S = 30.0
 
 
 def with_platform(belljar: Belljar) -> Belljar:
-    """Give belljar a state folder of its own with a soft platform."""
-    belljar.environment["XDG_STATE_HOME"] = str(belljar.folder / "state")
-    belljar("platform", "init")
+    """Give belljar a state folder with a soft platform, made once for all tests of a user."""
+    belljar.environment["XDG_STATE_HOME"] = f"{belljar.cache}/state"
+    if not _root_file(belljar).exists():
+        belljar("platform", "init")
+        _root_file(belljar).write_text(json.loads(belljar("platform", "show", "--json").stdout)["root"])
     return belljar
 
 
-def policy_of(belljar: Belljar, *names: str, more: str = "") -> str:
-    """Return a policy that takes the enclaves of some manifests on this platform, over channels.
+def _root_file(belljar: Belljar) -> Path:
+    return belljar.cache / "root-of-tests"
+
+
+def policy_of(belljar: Belljar, *measurements: str, more: str = "") -> str:
+    """Return a policy that takes some enclaves on this platform, over channels.
 
     Args:
         belljar: whose platform.
-        names: of manifests, without their ending; none takes any enclave of the platform.
+        measurements: of the enclaves, in hexadecimal; none takes any enclave of the platform.
         more: lines of YAML.
     """
-    root = json.loads(belljar("platform", "show", "--json").stdout)["root"]
-    rules = "".join(f"  - measurement: {measured(belljar, name)}\n" for name in names)
-    code = f"code:\n{rules}" if names else "insecure_skip_code: true\n"
+    root = _root_file(belljar).read_text()
+    rules = "".join(f"  - measurement: {measurement}\n" for measurement in measurements)
+    code = f"code:\n{rules}" if measurements else "insecure_skip_code: true\n"
     return (
         f'version: 1\ntees: [soft]\nroots: {{soft: ["{root}"]}}\n{code}nonce: required\npurpose: [channel]\n'
         "provider: any\ninsecure_skip_data_consistency: true\ninsecure_skip_task: true\n"
@@ -79,19 +87,30 @@ class Enclave:
     process: subprocess.Popen[str]
     said: str = ""
 
+    def ask(self, what: str) -> dict[str, Any]:
+        """Ask its supervisor, without the cost of a command."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as desk:
+            desk.connect(f"{self.belljar.environ()['BELLJAR_RUNTIME_DIR']}/{self.name}/control")
+            desk.sendall(json.dumps({"do": what}).encode())
+            found: dict[str, Any] = json.loads(desk.recv(1 << 17))
+        return found
+
     def stats(self) -> dict[str, Any]:
         """Return what the gateway counts."""
-        found: list[dict[str, Any]] = json.loads(self.belljar("stats", "--json", self.name).stdout)
-        gateway: dict[str, Any] = found[0]["gateway"]
+        gateway: dict[str, Any] = self.ask("stats")["gateway"]
         return gateway
+
+    def policy(self) -> str:
+        """Return a policy that takes this enclave and no other."""
+        return policy_of(self.belljar, self.ask("status")["measurement"].removeprefix("sha256:"))
 
     def port(self, number: int = 0) -> int:
         """Return a port it listens at."""
         return int(self.stats()["listening"][number].rpartition(":")[2])
 
-    def connect(self, policy: str, number: int = 0, **more: Any) -> Channel:
-        """Return a channel to it."""
-        terms = Terms(appraises=appraises_by(load_policy(policy)), **more)
+    def connect(self, policy: str | None = None, number: int = 0, **more: Any) -> Channel:
+        """Return a channel to it; by default it must be this enclave."""
+        terms = Terms(appraises=appraises_by(load_policy(policy or self.policy())), **more)
         return connect(("127.0.0.1", self.port(number)), terms=terms)
 
     def end(self) -> tuple[str, str]:
@@ -161,9 +180,10 @@ def _await_start(enclave: Enclave) -> None:
     while time.monotonic() < until:
         if enclave.process.poll() is not None:
             raise RuntimeError("\n".join(enclave.process.communicate()))
-        done = enclave.belljar("ps", "--json", check=None)
-        rows: list[dict[str, Any]] = json.loads(done.stdout) if done.returncode == 0 else []
-        if any(row.get("name") == enclave.name and row.get("state") == "running" for row in rows):
-            return
-        time.sleep(0.05)
+        try:
+            if enclave.ask("status")["state"] == "running":
+                return
+        except OSError:  # not yet
+            pass
+        time.sleep(0.02)
     raise RuntimeError(f"{enclave.name} did not start")
