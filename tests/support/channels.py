@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import time
+import datetime as dt
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from belljar.attestation.attesting import Attester, Enclave, Purpose, Run, Task, attest
 from belljar.attestation.channel import (
@@ -18,6 +22,7 @@ from belljar.attestation.channel import (
     attests_with,
 )
 from belljar.attestation.claims import Tee
+from belljar.attestation.keys import load_private
 from belljar.attestation.platforms import key_digest
 from belljar.attestation.verifier import Draft, Policy, ReferenceValues, load_policy, policy_text
 
@@ -111,9 +116,28 @@ def opened(client: Terms | None = None, server: Terms | None = None) -> tuple[Ch
     return both
 
 
-def random(count: int) -> bytes:
-    return os.urandom(count)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Issued:
+    """A certificate and its key, in PEM."""
+
+    certificate: bytes
+    key: bytes
 
 
-def now() -> float:
-    return time.monotonic()
+def issued(name: str, by: Issued | None = None) -> Issued:
+    """Return a certificate that is valid by the real clock, which TLS goes by: an authority, or of one."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    issuer = x509.load_pem_x509_certificate(by.certificate).subject if by else subject
+    signer = load_private(by.key).private if by else key
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    at = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(at - dt.timedelta(hours=1))
+        .not_valid_after(at + dt.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
+        .sign(signer, hashes.SHA256())
+    )
+    pkcs8 = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return Issued(certificate=certificate.public_bytes(Encoding.PEM), key=pkcs8)

@@ -158,9 +158,8 @@ class ChannelSession:
         """
         self._alive()
         if not self.is_open or self._finished:
-            raise ChannelRefused(
-                f"nothing can be written: {'this side has finished' if self._finished else 'not open yet'}"
-            )
+            why = "this side has finished" if self._finished else "the channel is not open yet"
+            raise ChannelRefused(f"nothing can be written: {why}")
         view = memoryview(content).cast("B")[: self.room]
         for start in range(0, len(view), MAX_DATA_BYTES):
             self._write_frame(view[start : start + MAX_DATA_BYTES])
