@@ -164,9 +164,7 @@ def test_a_certificate_for_another_name_is_refused(resolving: Belljar, server: S
     hosts.write_text("127.0.0.1 localhost\n127.0.0.1 other.example.com\n")
     written = Written(resolving, "caller", program=CALL, arguments=["plain", "other.example.com", "80"])
     (resolving.folder / "ca.pem").write_text(server.authority)
-    written.network = (
-        f"internet: [{{name: other.example.com, port: {server.port}, {GATEWAY}, authorities: ca.pem}}]"
-    )
+    written.network = f"internet: [{{name: other.example.com, port: {server.port}, {GATEWAY}, authorities: ca.pem}}]"
     done = written.write().run()
     assert done.stdout.strip() in ("ConnectionResetError", "nothing")
     assert "the server's certificate: Hostname mismatch" in done.stderr

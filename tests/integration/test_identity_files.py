@@ -48,10 +48,12 @@ def chain_of(enclave: Enclave) -> list[bytes]:
     root.write_text(enclave.belljar("platform", "root").stdout)
     context = ssl.create_default_context(cafile=str(root))
     context.verify_flags |= _IGNORE_CRITICAL
-    with socket.create_connection(("127.0.0.1", enclave.port())) as near:
-        with context.wrap_socket(near, server_hostname="https") as found:
-            assert found.recv(100) == b"from inside"
-            shown = found.getpeercert(binary_form=True)
+    with (
+        socket.create_connection(("127.0.0.1", enclave.port())) as near,
+        context.wrap_socket(near, server_hostname="https") as found,
+    ):
+        assert found.recv(100) == b"from inside"
+        shown = found.getpeercert(binary_form=True)
     assert shown is not None
     return [shown]
 

@@ -238,20 +238,6 @@ class EnclaveSpec(Value):
     outward: tuple[Outward, ...] = ()
 
 
-SPEC_KINDS: dict[str, type[Value]] = {
-    kind.__name__: kind
-    for kind in (
-        EnclaveSpec,
-        GuestUser,
-        HashedMount,
-        HostMount,
-        Identity,
-        Inward,
-        Limits,
-        Outward,
-        ScratchMount,
-        Traffic,
-        VolumeMount,
-    )  # fmt: skip
-}
+_KINDS = (EnclaveSpec, GuestUser, HashedMount, HostMount, Identity, Inward, Limits, Outward, ScratchMount, Traffic)
+SPEC_KINDS: dict[str, type[Value]] = {kind.__name__: kind for kind in (*_KINDS, VolumeMount)}
 """The classes a specification is made of, for `of_plain`."""

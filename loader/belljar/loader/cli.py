@@ -44,7 +44,9 @@ COMMANDS = (
             Option(name="dry-run", help="print every step instead of taking it"),
             Option(name="fresh", help="look at every file again, whatever is remembered"),
             Option(
-                name="listen", value="GUEST=ADDRESS", many=True,
+                name="listen",
+                value="GUEST=ADDRESS",
+                many=True,
                 help="lead ADDRESS outside to what the manifest leads to GUEST; may be repeated",
             ),
             _SIGNER,

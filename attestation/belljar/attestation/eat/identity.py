@@ -5,8 +5,9 @@
 
 In come an attester and a key that the program will have; out come PEM files. `read_identity` goes the other way, for
 whoever meets such a certificate: evidence, and what it must bind. The key is the program's, so its certificate must
-never be taken for one that signs evidence: it has extensions that `verify_chain` refuses in such a place. What it cannot
-show is when: a certificate is shown again and again; only an attested channel is fresh (docs/formats/guest-files.md).
+never be taken for one that signs evidence: it has extensions that `verify_chain` refuses in such a place. What it
+cannot show is when: a certificate is shown again and again; only an attested channel is fresh
+(docs/formats/guest-files.md).
 """
 
 from __future__ import annotations

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from belljar.libos.identity.attestor import Attestor
     from belljar.libos.spec import Inward, Outward
 
+    from .codecs import Work as AnyWork
+
 Told = TypeVar("Told")
 _MAX_FILE_BYTES = 1 << 20
 _PIECE = 256 << 10
@@ -73,9 +75,11 @@ class Channel:
         """Who is on the other side of an open channel."""
         return self._session.peer
 
-    def complete(self, work: Work) -> None:
+    def complete(self, work: AnyWork) -> None:
         """Go on with what was done."""
-        _told(lambda: self._session.complete(work))
+        own = self._session.work
+        if own is work and own is not None:
+            _told(lambda: self._session.complete(own))
 
     def tick(self, now: float) -> None:
         """Look at the time."""

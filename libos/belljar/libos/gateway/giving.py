@@ -9,9 +9,12 @@ import asyncio
 import os
 import socket
 from collections import deque
+from typing import TYPE_CHECKING
 
-from .addresses import Address
 from .served import NotServed
+
+if TYPE_CHECKING:
+    from .addresses import Address
 
 _AT_ONCE = 8
 _MAX_ANSWER = 16
@@ -78,8 +81,8 @@ class Sockets:
 
     async def _answer(self) -> tuple[bytes, list[int]]:
         loop = asyncio.get_running_loop()
-        readable = loop.create_future()
-        loop.add_reader(self._line, lambda: readable.done() or readable.set_result(None))
+        readable: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self._line, _settle, readable)
         try:
             await readable
         finally:
@@ -93,6 +96,11 @@ class Sockets:
             made.close()
         self._stock.clear()
         self._line.close()
+
+
+def _settle(readable: asyncio.Future[None]) -> None:
+    if not readable.done():
+        readable.set_result(None)
 
 
 def _drop(asked: asyncio.Future[list[socket.socket]]) -> None:

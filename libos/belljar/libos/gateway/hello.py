@@ -1,7 +1,7 @@
 """Which server a guest that speaks TLS itself is about to name: its ClientHello is read, and nothing answered.
 
 The standard library's own TLS reads it: a server without a certificate, stopped as soon as it knows the name (RFC 6066,
-3). In come the first bytes of the guest; out comes the name. It proves what the guest says, not what the server then does.
+3). In come the first bytes of the guest; out comes the name. It proves what the guest says, not what the server does.
 """
 
 from __future__ import annotations

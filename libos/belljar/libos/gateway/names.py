@@ -8,7 +8,7 @@ nobody.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import dns.exception
 import dns.flags
@@ -110,4 +110,4 @@ class Names:
 
 def addresses_of(named: list[tuple[str, str]]) -> dict[str, str]:
     """Return name -> address of (name, "IP:PORT")."""
-    return {name.lower(): cast("str", place.partition(":")[0]) for name, place in named if name}
+    return {name.lower(): place.partition(":")[0] for name, place in named if name}

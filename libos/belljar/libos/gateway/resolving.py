@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from typing import TYPE_CHECKING
 
-from .addresses import Address
 from .served import NotServed
+
+if TYPE_CHECKING:
+    from .addresses import Address
 
 _MAX_TRIED = 8
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")

@@ -1,7 +1,8 @@
 """Merge a manifest with the one it extends. Pure.
 
 What the later one says wins. Mappings are merged key by key; `programs`, `mounts`, what the network opens and the
-lists of names are added up, and a mount replaces an earlier one at the same path. `argv` is one thing and is replaced as a whole.
+lists of names are added up, and a mount replaces an earlier one at the same path. `argv` is one thing and is replaced
+as a whole.
 """
 
 from __future__ import annotations
