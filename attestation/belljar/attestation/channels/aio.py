@@ -160,7 +160,8 @@ class ChannelProtocol(asyncio.Protocol):
             self._timer.cancel()
         self._below = None
         if self._transport is not None:
-            self.application.connection_lost(self._failure or exc)
+            known = self._failure or (None if self.session.is_over else exc)  # after both have finished, none matters
+            self.application.connection_lost(known)
         elif not self._ended:
             self._refused(ChannelRefused("the other side has gone before both sides had agreed", code="cut-short"))
 

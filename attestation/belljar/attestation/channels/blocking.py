@@ -188,7 +188,9 @@ class Channel:
         """Give the channel up without finishing: the other side learns that what came may be cut short."""
         with self._lock:
             self._session.abort()
-        self.close()
+        self._part()
+        self._closed = True
+        self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -232,10 +234,9 @@ class Channel:
             content = self._received(until if due is None else min(due, until if until is not None else due))
             try:
                 with self._lock:
-                    if content is None:
-                        self._session.tick(time.monotonic())
-                    else:
+                    if content is not None:
                         self._session.receive(content)
+                    self._session.tick(time.monotonic())
             except ChannelRefused:
                 self._part()
                 raise

@@ -113,7 +113,9 @@ class ChannelSession:
 
     @property
     def due(self) -> float | None:
-        """When `tick` must be called, by the caller's clock; None if nothing is due."""
+        """When `tick` must be called, by the caller's clock; None if nothing is due, the past if it is to begin."""
+        if self._begins_to_count:
+            return 0.0
         times = [self._reattest_at, self._answer_at, None if self._exchange.agreed else self._deadline]
         return min((time for time in times if time is not None), default=None)
 
@@ -342,10 +344,14 @@ class ChannelSession:
             raise ChannelRefused("the other side has not proved itself in time", code="too-late")
         if self._answer_at is not None and now >= self._answer_at:
             raise ChannelRefused("the other side has not attested anew in time", code="too-late")
-        every = self._terms.limits.reattest_s
-        if every is None or not self._exchange.agreed or self._answer_at is not None:
-            return
-        if self._reattest_at is None:
-            self._reattest_at = now + every
-        elif now >= self._reattest_at:
+        if self._begins_to_count:
+            self._reattest_at = now + (self._terms.limits.reattest_s or 0.0)
+        elif self._reattest_at is not None and now >= self._reattest_at:
             self.reattest(now)
+
+    @property
+    def _begins_to_count(self) -> bool:
+        """Whether the other side must attest anew after a time that nobody has begun to count."""
+        counted = self._reattest_at is not None or self._answer_at is not None
+        wanted = self._terms.limits.reattest_s is not None and self._terms.appraises is not None
+        return wanted and self.is_open and not counted
