@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from belljar.attestation.measurement import canonical_bytes
 
 from .manifest.model import EncryptedMount, HashedMount, HostMount, TmpfsMount
-from .network import measured_network
+from .networks.forms import measured_network
 
 if TYPE_CHECKING:
     from belljar.attestation.measurement import Json

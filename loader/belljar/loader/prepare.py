@@ -29,7 +29,7 @@ from .derive.needs import searched
 from .manifest import model
 from .manifest.parse import ParsedManifest, parse_file, parse_text
 from .measure import Measured, measure_manifest
-from .network import inward, outward
+from .networks.forms import inward, outward
 from .remembered import cache, programs
 from .remembered.record import Record, encode
 from .resolve import resolve

@@ -14,8 +14,8 @@ from belljar.fs.measuring import Selection
 
 from .derive.needs import Needs, find_needs
 from .errors import ManifestError, Problem
-from .manifest.consistency import check_network
 from .manifest.model import FROM_HOST, EncryptedMount, HashedMount, HostMount, Manifest, TmpfsMount
+from .networks.consistency import check_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

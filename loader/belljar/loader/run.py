@@ -54,7 +54,7 @@ def main(parsed: Parsed) -> int:
         record = _prepared(target, fresh=parsed.has("fresh"))
     spec = complete(record, target)
     if parsed.has("listen"):
-        from .elsewhere import listening_at
+        from .networks.elsewhere import listening_at
 
         spec = listening_at(spec, parsed.each("listen"))
     if parsed.has("dry-run"):

@@ -95,8 +95,15 @@ def _is_dead(path: str) -> bool:
     return False
 
 
+def host_and_port(place: object) -> tuple[str, int] | None:
+    """Return host and port of an address as the socket module gives it; None for one that has none."""
+    if not isinstance(place, tuple) or len(place) < 2:  # pyright: ignore[reportUnknownArgumentType] # of any family
+        return None
+    host, port = place[:2]  # pyright: ignore[reportUnknownVariableType] # as above
+    return str(host), int(port)  # pyright: ignore[reportUnknownArgumentType] # as above
+
+
 def shown(place: object) -> str:
     """Return the address of a peer for people, as socket.getpeername() gave it."""
-    if isinstance(place, tuple) and len(place) >= 2:  # pyright: ignore[reportUnknownArgumentType] # of any family
-        return str(Address(host=str(place[0]), port=int(str(place[1]))))  # pyright: ignore[reportUnknownArgumentType] # as above
-    return "a local socket"
+    found = host_and_port(place)
+    return "a local socket" if found is None else str(Address(host=found[0], port=found[1]))

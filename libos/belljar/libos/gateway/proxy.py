@@ -11,6 +11,8 @@ from __future__ import annotations
 import ipaddress
 import struct
 
+from .addresses import host_and_port
+
 SIGNATURE = bytes.fromhex("0d0a0d0a000d0a515549540a")
 PEER_TYPE = 0xE0
 MAX_BYTES = 4096  # nginx reads no longer header
@@ -43,8 +45,5 @@ def _addresses(source: object, target: object) -> tuple[int, bytes]:
 
 
 def _place(found: object) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int] | None:
-    match found:
-        case (str(host), int(port), *_):
-            return ipaddress.ip_address(host.partition("%")[0]), port
-        case _:
-            return None
+    place = host_and_port(found)
+    return None if place is None else (ipaddress.ip_address(place[0].partition("%")[0]), place[1])

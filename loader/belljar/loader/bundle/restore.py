@@ -15,7 +15,7 @@ from belljar.attestation.measurement import FORMAT, Json, NotCanonical, canonica
 from belljar.loader.canonical import Decided, Pinned, canonical_members
 from belljar.loader.errors import BundleRefused
 from belljar.loader.manifest.model import FROM_HOST, MANIFEST_VERSION, GuestPath, Manifest
-from belljar.loader.network import manifest_network, not_measured
+from belljar.loader.networks.forms import manifest_network, not_measured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from belljar.attestation.measurement import FORMAT, NotCanonical
 from belljar.loader.canonical import canonical_members
 from belljar.loader.errors import LoaderError
 from belljar.loader.manifest.model import FROM_HOST
-from belljar.loader.network import not_measured
+from belljar.loader.networks.forms import not_measured
 from belljar.loader.version import VERSION
 
 from . import layout

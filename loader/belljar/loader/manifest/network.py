@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import posixpath
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, LiteralString
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
@@ -25,7 +25,7 @@ _TEN_MINUTES, _TEN_SECONDS = 600_000, 10_000
 _LONGEST_HANDSHAKE = 300_000
 
 
-def _wrong(message: str, **context: str) -> PydanticCustomError:
+def _wrong(message: LiteralString, **context: str) -> PydanticCustomError:
     return PydanticCustomError("address", message, dict(context))
 
 

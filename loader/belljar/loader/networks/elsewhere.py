@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from .errors import UsageError
-from .manifest.network import UNIX, Outside
+from belljar.loader.errors import UsageError
+from belljar.loader.manifest.network import UNIX, Outside
 
 if TYPE_CHECKING:
     from belljar.libos.enclave import EnclaveSpec

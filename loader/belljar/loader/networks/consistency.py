@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from belljar.loader.errors import ManifestError, Problem
-from belljar.loader.network import outward
+
+from .forms import outward
 
 if TYPE_CHECKING:
-    from .parse import ParsedManifest
+    from belljar.loader.manifest.parse import ParsedManifest
 
 _QUESTIONS = "127.0.0.1:53"
 
@@ -29,8 +30,8 @@ def check_network(parsed: ParsedManifest) -> None:
     if network.insecure_host:
         message = "insecure_host shares the whole network of the host: listen, connect and internet need one of its own"
         raise ManifestError([Problem(place, message)])
-    secured = [entry for entry in (*network.listen, *network.connect) if not entry.insecure_plain]
-    if parsed.manifest.attestation.platform == "none" and any(entry in network.listen for entry in secured):
+    attested = any(not entry.insecure_plain for entry in network.listen)
+    if parsed.manifest.attestation.platform == "none" and attested:
         message = "listen: attested channels need evidence, and attestation says platform: none"
         raise ManifestError([Problem(place, message)])
     _check_places(parsed)

@@ -9,15 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from belljar.libos.enclave import Inward, Outward, Traffic
-
-from .manifest.network import UNIX, Connect, Internet, Listen, Network
+from belljar.loader.manifest.network import UNIX, Connect, Internet, Listen, Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from belljar.attestation.measurement import Json
-
-    from .manifest.network import Document
+    from belljar.loader.manifest.network import Document
 
 LOOPBACK = "127.0.0.1"
 _FIRST_NAMED = (127 << 24) + (1 << 8) + 1  # 127.0.1.1
