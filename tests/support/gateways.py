@@ -129,6 +129,9 @@ class Written:
         program: Python that runs in it.
         network: lines of YAML below `network`.
         more: lines of YAML at the top.
+        arguments: of the program.
+        programs: that come along.
+        mounts: more of them, as YAML.
     """
 
     belljar: Belljar
@@ -137,6 +140,8 @@ class Written:
     network: str = ""
     more: str = ""
     arguments: list[str] = field(default_factory=list[str])
+    programs: list[str] = field(default_factory=list[str])
+    mounts: list[str] = field(default_factory=list[str])
 
     def write(self) -> Written:
         """Write manifest and program."""
@@ -144,10 +149,11 @@ class Written:
         folder.mkdir(exist_ok=True)
         (folder / "run.py").write_text(textwrap.dedent(self.program))
         network = textwrap.indent(textwrap.dedent(self.network).strip(), "  ")
+        mounts = "".join(f"  - {mount}\n" for mount in self.mounts)
         argv = json.dumps([PYTHON, "-S", "-E", "/app/run.py", *self.arguments])
         (self.belljar.folder / f"{self.name}.yaml").write_text(
-            f"belljar: 1\nname: {self.name}\nextends: [minimal]\nprograms: [{PYTHON}]\nargv: {argv}\n"
-            f"mounts:\n  - {{type: hashed, path: /app, source: {self.name}-app}}\n"
+            f"belljar: 1\nname: {self.name}\nextends: [minimal]\nprograms: {json.dumps([PYTHON, *self.programs])}\n"
+            f"argv: {argv}\nmounts:\n  - {{type: hashed, path: /app, source: {self.name}-app}}\n{mounts}"
             f"{'network:' if network else ''}\n{network}\n{textwrap.dedent(self.more)}"
         )
         return self
