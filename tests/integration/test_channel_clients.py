@@ -61,12 +61,12 @@ def test_a_channel_is_used_as_a_socket_is(served: Served, endpoint: Endpoint) ->
 def test_a_channel_is_used_as_a_file_is(served: Served, endpoint: Endpoint) -> None:
     with connect(served.address, endpoint=endpoint) as channel:
         with channel.makefile("rwb") as file:
-            file.write(b"a line\nand another\n")  # type: ignore[arg-type] # mode "b"
+            file.write(b"a line\nand another\n")
             file.flush()
             assert file.readline() == b"a line\n"
             assert file.readline() == b"and another\n"
         with channel.makefile("w", encoding="utf-8") as text, channel.makefile("r", encoding="utf-8") as back:
-            text.write("ü\n")  # type: ignore[arg-type] # mode without "b"
+            text.write("ü\n")
             text.flush()
             assert back.readline() == "ü\n"
         raw = channel.makefile("rb", 0)
@@ -74,10 +74,15 @@ def test_a_channel_is_used_as_a_file_is(served: Served, endpoint: Endpoint) -> N
         assert raw.read(4) == b"bare"
 
 
+def receive_all(channel: Channel, found: bytearray) -> None:
+    while part := channel.recv(MIB):
+        found += part
+
+
 def test_much_goes_both_ways_at_once(served: Served, endpoint: Endpoint) -> None:
     sent, found = bytes(range(256)) * 4096 * 8, bytearray()
     with connect(served.address, endpoint=endpoint) as channel:
-        thread = threading.Thread(target=lambda: [found.extend(part) for part in iter(lambda: channel.recv(MIB), b"")])
+        thread = threading.Thread(target=receive_all, args=(channel, found))
         thread.start()
         channel.sendall(sent)
         channel.shutdown()
@@ -233,9 +238,9 @@ def web(channel: Channel) -> None:
         while line := file.readline():
             length = 0
             while (header := file.readline().strip()) not in ("", b""):
-                name, _, value = bytes(header).partition(b":")  # type: ignore[arg-type] # mode "b"
+                name, _, value = bytes(header).partition(b":")
                 length = int(value) if name.lower() == b"content-length" else length
-            body = bytes(line).strip() + b" " + bytes(file.read(length))  # type: ignore[arg-type] # mode "b"
+            body = bytes(line).strip() + b" " + bytes(file.read(length))
             channel.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
 

@@ -64,12 +64,14 @@ def policy_for(enclave: Enclave = SERVER, root: FixedRoot = ROOT, **changes: Any
 
 def server_terms(**changes: Any) -> Terms:
     """Return those of a soft enclave that takes any client."""
-    return Terms(**{"attests": attests_with(attester_of(), clock=clock)} | changes)
+    found: dict[str, Any] = {"attests": attests_with(attester_of(), clock=clock)}
+    return Terms(**found | changes)
 
 
 def client_terms(**changes: Any) -> Terms:
     """Return those of a client that takes this enclave."""
-    return Terms(**{"appraises": appraises_by(policy_for(), clock=clock)} | changes)
+    found: dict[str, Any] = {"appraises": appraises_by(policy_for(), clock=clock)}
+    return Terms(**found | changes)
 
 
 def mutual() -> tuple[Terms, Terms]:

@@ -128,9 +128,9 @@ def test_each_side_finishes_for_itself() -> None:
     client.write(b"all of it")
     client.finish()
     exchange(client, server)
-    assert not server.at_end
+    assert [server.at_end] == [False]
     assert server.read() == b"all of it"
-    assert server.at_end
+    assert [server.at_end] == [True]
     with pytest.raises(ChannelRefused, match="this side has finished"):
         client.write(b"more")
     assert carried(server, client, b"answer") == b"answer"
@@ -256,9 +256,9 @@ def test_both_attest_anew_while_content_flows() -> None:
     client.reattest(1.0)
     with pytest.raises(ChannelRefused, match="has yet to answer"):
         client.reattest(1.0)
-    assert client.is_attesting_anew
+    assert [client.is_attesting_anew] == [True]
     assert carried(server, client, b"meanwhile") == b"meanwhile"
-    assert not client.is_attesting_anew
+    assert [client.is_attesting_anew] == [False]
     assert client.peer.appraisal is not before
     server.reattest(2.0)
     exchange(client, server)

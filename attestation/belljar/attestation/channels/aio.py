@@ -194,6 +194,8 @@ class ChannelProtocol(asyncio.Protocol):
         except ChannelRefused:
             pass
         self._flush()
+        if self.session.is_over and self._below is not None:
+            self._below.close()
 
     def give_up(self) -> None:
         """Part at once."""

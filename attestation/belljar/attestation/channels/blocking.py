@@ -13,7 +13,7 @@ import select
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from belljar.attestation.errors import ChannelRefused
 
@@ -156,20 +156,21 @@ class Channel:
                     raise ChannelRefused("attesting anew: content has come that must be received first")
             self._fill(None)
 
-    def makefile(self, mode: str = "r", buffering: int = -1, *, encoding: str | None = None,
-                 errors: str | None = None, newline: str | None = None) -> IO[bytes] | IO[str]:  # fmt: skip
+    def makefile(
+        self, mode: str = "r", buffering: int = -1, *, encoding: str | None = None, newline: str | None = None
+    ) -> IO[Any]:
         """Return a file over the channel, as sockets do; closing it does not close the channel."""
         raw = RawChannel(self, reads="r" in mode or "w" not in mode, writes="w" in mode)
         size = io.DEFAULT_BUFFER_SIZE if buffering < 0 else buffering
         if not size:
-            return cast("IO[bytes]", raw)
+            return cast("IO[Any]", raw)
         if raw.readable() and raw.writable():
             buffered: io.BufferedIOBase = io.BufferedRWPair(raw, raw, size)
         else:
             buffered = io.BufferedReader(raw, size) if raw.readable() else io.BufferedWriter(raw, size)
         if "b" in mode:
-            return cast("IO[bytes]", buffered)
-        return io.TextIOWrapper(cast("IO[bytes]", buffered), encoding, errors, newline)
+            return cast("IO[Any]", buffered)
+        return io.TextIOWrapper(cast("IO[bytes]", buffered), encoding, newline=newline)
 
     def close(self) -> None:
         """Finish, as far as that goes without waiting long, and let go of the socket."""

@@ -190,7 +190,9 @@ class Exchange:
             raise ChannelRefused(f"the other side shows no {proof.value}, expected some", code=f"needs-{proof.value}")
         for proof in hello.asks - self._terms.shows:
             raise ChannelRefused(
-                f"the other side asks for {proof.value}, and there is none here", code=f"has-no-{proof.value}"
+                f"the other side asks for {proof.value}, and there is none here",
+                code=f"has-no-{proof.value}",
+                hint=_hint(f"needs-{proof.value}"),
             )
         self._hello = hello
         if self._role is Role.SERVER:

@@ -114,6 +114,8 @@ class ChannelSession:
     @property
     def due(self) -> float | None:
         """When `tick` must be called, by the caller's clock; None if nothing is due, the past if it is to begin."""
+        if self.is_over:
+            return None
         if self._begins_to_count:
             return 0.0
         times = [self._reattest_at, self._answer_at, None if self._exchange.agreed else self._deadline]
@@ -209,6 +211,8 @@ class ChannelSession:
             ChannelRefused: the channel is not open, or these terms ask for no evidence.
         """
         self._alive()
+        if self.is_over:
+            raise ChannelRefused("nothing to attest anew: both sides have finished")
         self._send(Kind.CHALLENGE, self._exchange.challenge())
         self._answer_at = now + self._terms.limits.answer_s
         self._reattest_at = None
@@ -340,6 +344,8 @@ class ChannelSession:
         self._unsent += len(part)
 
     def _ticked(self, now: float) -> None:
+        if self.is_over:
+            return
         if not self._exchange.agreed and now >= self._deadline:
             raise ChannelRefused("the other side has not proved itself in time", code="too-late")
         if self._answer_at is not None and now >= self._answer_at:

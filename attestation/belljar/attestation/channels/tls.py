@@ -7,7 +7,7 @@ nothing about evidence; never sees a socket.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -209,8 +209,8 @@ def _words(error: SSL.Error) -> str:
     """Return OpenSSL's reason in its own words."""
     if isinstance(error, SSL.SysCallError):
         return "the other side has gone"
-    found = error.args[0] if error.args else None
-    reasons = [str(entry[2]) for entry in found if len(entry) > 2] if isinstance(found, list) else []
+    found = cast("list[tuple[str, str, str]]", error.args[0]) if error.args else []
+    reasons = [entry[2] for entry in found if len(entry) > 2]
     text = "; ".join(reasons) or "no reason given"
     if "unsupported protocol" in text or "protocol version" in text or "wrong version number" in text:
         text += f"; {_NOT_TLS_13}"

@@ -11,7 +11,7 @@ refused elsewhere; proxies are not used. Needs `pip install belljar[clients]`.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpcore
 import httpx
@@ -75,9 +75,8 @@ class ChannelTransport(httpx.BaseTransport):
                     extensions=request.extensions,
                 )
             )
-        return httpx.Response(
-            status_code=answer.status, headers=answer.headers, stream=_Body(answer), extensions=answer.extensions
-        )
+        extensions = cast("Any", answer).extensions  # httpcore leaves the type of its values open
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), extensions=extensions)
 
     def close(self) -> None:
         """Close every channel."""

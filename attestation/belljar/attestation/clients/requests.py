@@ -98,6 +98,6 @@ def pool_over(endpoint: Endpoint) -> type[HTTPConnectionPool]:
     class ChannelPool(HTTPConnectionPool):
         """Channels to one server."""
 
-        ConnectionCls = ChannelConnection
+        ConnectionCls = cast("Any", ChannelConnection)  # urllib3's own classes do not fit its declaration either
 
     return ChannelPool
