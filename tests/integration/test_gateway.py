@@ -340,3 +340,36 @@ def test_what_the_guest_sent_before_its_end_arrives(belljar: Belljar) -> None:
         socket.create_connection(("127.0.0.1", enclave.port())) as near,
     ):
         assert whole(near)[-4:] == b"last"
+
+
+def test_a_bundle_opens_what_its_manifest_did(belljar: Belljar) -> None:
+    with_platform(belljar)
+    (belljar.folder / "clients.policy").write_text(policy_of(belljar))
+    (belljar.folder / "tokens").write_text("sha256:" + "ab" * 32 + " alice\n")
+    network = """
+        listen:
+          - {outside: "127.0.0.1:0", guest: 8080, anyone: true}
+          - {outside: "unix:in.sock", guest: 8080, policy: clients.policy, tokens: tokens, reattest: 1h}
+        internet: [{name: api.example.com, tls: gateway}]
+        """
+    Written(belljar, "echo", network=network).write()
+    belljar("build", "echo.yaml", "-o", "echo.bell")
+    (belljar.folder / "clients.policy").unlink()  # it is in the bundle
+    measured = belljar("measure", "echo.bell").stdout
+    assert measured == belljar("measure", "echo.bell").stdout
+    members = json.loads(belljar("measure", "--canonical", "echo.bell").stdout)
+    assert members["gateway"]["listen"][1]["policy"] == policy_of(belljar)
+    process = belljar.start("run", "--name", "echo", "--listen", "unix:none=unix:x", "echo.bell")
+    assert "0 addresses of the manifest lead to unix:none" in process.communicate(timeout=60)[1]
+    with Bundled(belljar, "echo").running() as enclave:
+        assert enclave.ask("status")["measurement"] == measured.strip()
+        with enclave.connect() as channel:
+            channel.sendall(b"x")
+            assert channel.recv(1) == b"x"
+    assert not (belljar.folder / "in.sock").exists()
+
+
+class Bundled(Written):
+    """A bundle instead of a manifest."""
+
+    ending = ".bell"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from belljar.attestation.channel import Channel, Terms, appraises_by, connect
 from belljar.attestation.verifier import load_policy
@@ -142,6 +142,7 @@ class Written:
     arguments: list[str] = field(default_factory=list[str])
     programs: list[str] = field(default_factory=list[str])
     mounts: list[str] = field(default_factory=list[str])
+    ending: ClassVar[str] = ".yaml"
 
     def write(self) -> Written:
         """Write manifest and program."""
@@ -165,7 +166,7 @@ class Written:
     @contextmanager
     def running(self, *words: str) -> Iterator[Enclave]:
         """Run it until the block ends."""
-        process = self.belljar.start("run", *words, "--name", self.name, f"{self.name}.yaml")
+        process = self.belljar.start("run", *words, "--name", self.name, f"{self.name}{self.ending}")
         enclave = Enclave(self.belljar, self.name, process)
         try:
             _await_start(enclave)

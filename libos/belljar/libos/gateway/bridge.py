@@ -39,6 +39,7 @@ class Bridge:
         done: done when everything is over; its result is why, or empty for a proper end.
         gone: done when both sockets are closed.
         touched: when the last byte came, by the loop's clock.
+        was_reset: whether one side just went away: that is its own business.
     """
 
     def __init__(self, codec: Codec, counts: Counts, workshop: tuple[memoryview, ThreadPoolExecutor]) -> None:
@@ -55,6 +56,13 @@ class Bridge:
         self.gone: asyncio.Future[None] = self._loop.create_future()
         self._attached_ends: set[asyncio.Transport] = set()
         self.touched = self._loop.time()
+        self.was_reset = False
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether all that the guest sent, to its end, has been given to the kernel."""
+        far = self._far
+        return self.done.done() or (self._guest_ended and (far is None or far.get_write_buffer_size() == 0))
 
     async def attach_far(self, outside: socket.socket) -> None:
         """Take the socket outside, and let the codec begin."""
@@ -188,6 +196,7 @@ class Bridge:
         if transport is not None:
             self._attached_ends.discard(transport)
         if not self.done.done():
+            self.was_reset = True
             self.fail("reset" if error is None else str(error) or "reset")
         self._see_if_gone()
 

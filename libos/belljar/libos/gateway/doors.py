@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 32  # accepted before anybody else has a turn
 _TIRED_S = 0.5  # of accepting, when this machine has no descriptors left
+_LOOK_S = 0.02
 _LINGER_S = 15.0  # for whoever does not fetch the last bytes
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -166,8 +167,12 @@ class Door:
             bridge.abort("the last bytes were not fetched")
 
     def _refuse(self, visit: Visit, why: str) -> None:
-        self._counts.refused += 1
-        self._journal.say(f"{self.name}: refused {visit.who}: {why}")
+        if visit.is_proven:
+            self._counts.cut += 1
+        else:
+            self._counts.refused += 1
+        if not visit.is_proven or visit.bridge is None or not visit.bridge.was_reset:
+            self._journal.say(f"{self.name}: {'ended' if visit.is_proven else 'refused'} {visit.who}: {why}")
         self._drop(visit, why)
 
     def _cut(self, visit: Visit, why: str) -> None:
@@ -199,13 +204,19 @@ class Door:
             if visit.is_proven and now - bridge.touched > self._traffic.idle_ms / 1000:
                 bridge.abort("silent for too long")
 
+    def _is_draining(self) -> bool:
+        bridges = [visit.bridge for visit in self._visits if visit.is_proven]
+        return any(bridge is not None and not bridge.is_drained for bridge in bridges)
+
     async def close(self, *, drain_s: float) -> None:
         """Take no more, give what there is some time to end, and end it."""
         self.pause()
         self._listener.close()
         tasks = [visit.task for visit in self._visits if visit.task is not None]
-        if tasks and drain_s > 0:
-            await asyncio.wait(tasks, timeout=drain_s)
+        for _ in range(int(drain_s / _LOOK_S)):
+            if not self._is_draining():
+                break
+            await asyncio.sleep(_LOOK_S)
         for visit in list(self._visits):
             if visit.bridge is not None:
                 visit.bridge.abort("the enclave has ended")

@@ -24,6 +24,7 @@ class Counts:
         accepted: connections that came.
         served: connections that were led through.
         refused: connections that were not.
+        cut: of those that were, how many did not end well.
         open: connections that are there now.
         received_bytes: from outside, of what the guest got.
         sent_bytes: to outside, of what the guest sent.
@@ -35,6 +36,7 @@ class Counts:
         self.accepted = 0
         self.served = 0
         self.refused = 0
+        self.cut = 0
         self.open = 0
         self.received_bytes = 0
         self.sent_bytes = 0
