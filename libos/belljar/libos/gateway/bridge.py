@@ -50,7 +50,7 @@ class Bridge:
         self._working: Work | None = None
         self._far: asyncio.Transport | None = None
         self._near: asyncio.Transport | None = None
-        self._guest_ended = self._guest_told = False
+        self._guest_ended = self._guest_told = self._far_ended = False
         self.opened: asyncio.Future[None] = self._loop.create_future()
         self.done: asyncio.Future[str] = self._loop.create_future()
         self.gone: asyncio.Future[None] = self._loop.create_future()
@@ -114,13 +114,14 @@ class Bridge:
         self.codec.finish()
         self._flow()
         if self.codec.ends_stream and self._far is not None and not self._far.is_closing():
+            self._far_ended = True
             self._far.write_eof()
 
     def _flow(self) -> None:
         """Move what the codec has."""
         self.touched = self._loop.time()
         self._have_worked()
-        if self._far is not None and not self._far.is_closing() and (outward := self.codec.to_send()):
+        if self._far is not None and (outward := self.codec.to_send()) and not self._far_is_over():
             self._far.write(outward)
         if self.codec.is_open and not self.opened.done():
             self.opened.set_result(None)
@@ -136,6 +137,9 @@ class Bridge:
             self._near.write_eof()
         if self._guest_told and self._guest_ended:
             self._close("")
+
+    def _far_is_over(self) -> bool:
+        return self._far_ended or self._far is None or self._far.is_closing()
 
     def _have_worked(self) -> None:
         """Have slow work done in a thread; go on when it is."""
@@ -186,7 +190,7 @@ class Bridge:
     def _send_last(self) -> None:
         """Send what the codec still has to say: why it refuses."""
         try:
-            if self._far is not None and not self._far.is_closing() and (last := self.codec.to_send()):
+            if self._far is not None and (last := self.codec.to_send()) and not self._far_is_over():
                 self._far.write(last)
         except NotServed:
             pass
