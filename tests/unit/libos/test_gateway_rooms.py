@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import ssl
 import struct
 
@@ -123,7 +124,7 @@ def test_only_known_names_have_an_address(names: Names) -> None:
 
 @given(st.binary(max_size=600))
 def test_nonsense_is_answered_by_nothing_or_a_refusal(content: bytes) -> None:
-    names = Names({}, Counts(), Journal(-1))
+    names = Names({}, Counts(), Journal(os.open(os.devnull, os.O_WRONLY)))
     answer = names.answer(content)
     assert answer is None or dns.message.from_wire(answer).rcode() in (dns.rcode.NXDOMAIN, dns.rcode.NOTIMP)
 
@@ -184,3 +185,14 @@ def test_nothing_in_between_changes_nothing() -> None:
     assert (codec.to_send(), codec.read(), codec.to_send(), codec.has_ended) == (b"out", b"in", b"", False)
     codec.receive_end()
     assert codec.has_ended
+
+
+def test_a_reader_that_does_not_read_holds_nobody() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    while select.select([], [writer], [], 0)[1]:
+        os.write(writer, bytes(4096))
+    os.set_blocking(writer, True)
+    Journal(writer).say("nobody hears this")
+    os.close(reader)
+    os.close(writer)

@@ -7,6 +7,7 @@ for `belljar stats`. Never content, never a token: addresses, names of entries, 
 from __future__ import annotations
 
 import os
+import select
 import time
 
 TYPE_CHECKING = False
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LINES_PER_MINUTE = 30
-_MAX_LINE = 300
+_MAX_LINE = 300  # of a line; with its start less than PIPE_BUF, so that it is written whole or not at all
 
 
 class Counts:
@@ -77,6 +78,11 @@ class Journal:
         self._write(line)
 
     def _write(self, line: str) -> None:
+        writable = select.poll()
+        writable.register(self._descriptor, select.POLLOUT)
+        if not writable.poll(0):  # a reader that does not read must not hold every connection
+            self._kept_back += 1
+            return
         plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)[:_MAX_LINE]
         end = "\r\n" if os.isatty(self._descriptor) else "\n"  # a terminal may be raw
         try:

@@ -29,6 +29,7 @@ from _socket import (
     socketpair,
 )
 from errno import EINVAL
+from stat import S_ISSOCK
 from struct import pack
 
 from belljar.libos import kernel
@@ -64,6 +65,7 @@ def _at(place: str) -> socket:
     kind, _, path = place.rpartition("unix:")
     if path.startswith("/") and not kind:
         made = socket(AF_UNIX, SOCK_STREAM | _QUIET)
+        _remove_stale(path)
         made.bind(path)
         os.chmod(path, 0o666)  # noqa: S103 - whoever is inside may connect, as to a port
         made.listen(_BACKLOG)
@@ -75,6 +77,15 @@ def _at(place: str) -> socket:
     if not udp:
         made.listen(_BACKLOG)
     return made
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that an earlier run left in a volume: no program runs yet that could listen at it."""
+    try:
+        if S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def line() -> tuple[socket, socket]:
