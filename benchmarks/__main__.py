@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .bench import Bench
+from .channels import channel
 from .crowd import density
 from .peers import LAUNCHES, PYTHON, Peer, belljar, launched, sandboxes
 from .rounds import Table
@@ -32,6 +33,7 @@ SUITES: dict[str, Callable[[Bench], list[Table]]] = {
     "memory": memory,
     "density": density,
     "volume": volume,
+    "channel": channel,
 }
 
 

@@ -10,13 +10,15 @@ without sockets, for everything else. Works on any operating system, without the
 
 from __future__ import annotations
 
-from .channels.aio import create_channel, create_server, open_channel, serve
 from .channels.binding import Role
-from .channels.blocking import Address, Channel, connect
 from .channels.endpoint import Endpoint, appraises_by, attests_with
 from .channels.identity import Identity, load_authorities, load_identity, make_identity
-from .channels.listening import Listener
+from .channels.ratls import ra_tls_identity
 from .channels.session import ChannelSession
+from .channels.sockets.aio import create_channel, create_server, open_channel, serve
+from .channels.sockets.blocking import Channel
+from .channels.sockets.dialling import Address, connect
+from .channels.sockets.listening import Listener
 from .channels.terms import Appraises, Attests, Limits, Peer, Terms
 from .channels.tokens import Tokens, make_token, read_token, read_tokens
 from .channels.work import Work
@@ -48,6 +50,7 @@ __all__ = [
     "make_identity",
     "make_token",
     "open_channel",
+    "ra_tls_identity",
     "read_token",
     "read_tokens",
     "serve",

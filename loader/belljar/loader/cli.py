@@ -14,8 +14,6 @@ from .errors import LoaderError, UsageError
 from .options import JSON, Command, Option, command_help, overview, parse
 from .version import VERSION
 
-_VERBOSE = Option(name="verbose", short="v", help="say what is measured and how the run ended, on stderr")
-
 _SIGNER = Option(name="signer", value="SIGNER", help="refuse a bundle of anybody else: sha256:… or a key file")
 _OUTPUT = Option(name="output", short="o", value="FILE", help="where to write")
 _POLICY = Option(name="policy", value="FILE", help="what to accept; without it nothing is decided")
@@ -36,7 +34,7 @@ COMMANDS = (
         usage="[OPTIONS] (-- COMMAND… | SCRIPT.py … | (APP.yaml | APP.bell) [-- ARGUMENTS…])",
         help="run a program in an enclave",
         options=(
-            _VERBOSE,
+            Option(name="verbose", short="v", help="say what is measured and how the run ended, on stderr"),
             Option(name="name", value="NAME", help="call the run so; by default it has the enclave's name"),
             Option(name="detach", short="d", help="run in the background: belljar logs, ps, stop, wait"),
             Option(name="result", value="DESCRIPTOR", help="write how the run ended to an open descriptor, as JSON"),
@@ -243,6 +241,7 @@ COMMANDS = (
             Option(name="timeout", value="SECONDS", help="how long it may take to prove itself: 10"),
             Option(name="once", help="end with the first connection"),
             Option(name="insecure-listen", help="let other machines use the local address"),
+            Option(name="insecure-ra-tls", help="speak plain TLS to servers with evidence in their certificates only"),
             Option(name="insecure-unattested", help="take a server without evidence: anybody's, who may read along"),
             _CLASSICAL,
         ),

@@ -13,11 +13,13 @@ import time
 from typing import TYPE_CHECKING
 
 from belljar.attestation.attesting import CWT_TYPE, Purpose, Request, media_type
-from belljar.attestation.errors import AppraisalRefused
+from belljar.attestation.errors import AppraisalRefused, ChannelRefused
 from belljar.attestation.verifier import Endorsements, Message, verify
 
+from .binding import Role
 from .exchange import Exchange
 from .identity import Identity, make_identity
+from .ratls import CertificateExchange, RatlsSession
 from .session import ChannelSession
 from .tls import TlsEngine, make_context
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from belljar.attestation.attesting import Attester
     from belljar.attestation.verifier import Appraisal, Challenge, Policy
 
-    from .binding import Role
     from .terms import Appraises, Attests, Terms
 
 
@@ -53,11 +54,15 @@ class Endpoint:
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         terms.check(role)
+        if terms.insecure_ra_tls and role is Role.SERVER and identity is None:
+            raise ChannelRefused(
+                "an RA-TLS server needs an identity with evidence in it", hint="ra_tls_identity makes one"
+            )
         self.role = role
         self.terms = terms
         self.identity = identity or make_identity(int(time.time()))
         self._random = random
-        self._context = make_context(role, self.identity, terms.authorities, plain=False)
+        self._context = make_context(role, self.identity, terms.authorities, plain=terms.insecure_ra_tls)
 
     def session(self, now: float, *, inline: bool = True) -> ChannelSession:
         """Return a session for a connection that has just been made.
@@ -66,8 +71,11 @@ class Endpoint:
             now: by the clock that `ChannelSession.tick` is given.
             inline: whether evidence is made and judged inside of `receive`; else by who asks for `work`.
         """
-        exchange = Exchange(self.role, self.terms, self.identity.public_key, self._random)
         deadline = now + self.terms.limits.handshake_s
+        if self.terms.insecure_ra_tls:
+            engine, exchange = TlsEngine(self._context, self.role), CertificateExchange(self.role, self.terms)
+            return RatlsSession(self.terms, engine, exchange, deadline=deadline, inline=inline)
+        exchange = Exchange(self.role, self.terms, self.identity.public_key, self._random)
         return ChannelSession(
             self.terms, TlsEngine(self._context, self.role), exchange, deadline=deadline, inline=inline
         )

@@ -245,11 +245,14 @@ class ChannelSession:
         self._failure = error
         if self._shaken:
             try:
-                kind, body = self._exchange.parting(error)
-                self._engine.write(framed(kind, body))
+                self._tell(error)
             except ChannelRefused:
                 pass  # the session below is broken: its alert says enough
             self._engine.close()
+
+    def _tell(self, error: ChannelRefused) -> None:
+        kind, body = self._exchange.parting(error)
+        self._engine.write(framed(kind, body))
 
     def _received(self, content: bytes) -> None:
         if not content:
@@ -258,6 +261,10 @@ class ChannelSession:
         self._engine.feed(content)
         if not self._shaken and not self._shake():
             return
+        self._pump()
+
+    def _pump(self) -> None:
+        """Take what TLS has."""
         while (chunk := self._engine.read()) is not None:
             if not chunk:
                 self._cut()
@@ -270,10 +277,13 @@ class ChannelSession:
         self._shaken = self._engine.shake()
         if self._shaken:
             self._check_session()
-            certificate = self._engine.peer_certificate()
-            self._exchange.begin(self._engine, certificate, public_key_of(certificate))
+            self._begin()
             self._forward()
         return self._shaken
+
+    def _begin(self) -> None:
+        certificate = self._engine.peer_certificate()
+        self._exchange.begin(self._engine, certificate, public_key_of(certificate))
 
     def _check_session(self) -> None:
         """Hold that TLS agreed on what it must."""

@@ -106,6 +106,7 @@ class Terms:
     limits: Limits = Limits()
     insecure_unattested: bool = False
     insecure_classical_group: bool = False
+    insecure_ra_tls: bool = False
 
     @property
     def asks(self) -> frozenset[Proof]:
@@ -126,11 +127,13 @@ class Terms:
             ChannelRefused: they leave open who the server is, or contradict the role.
         """
         self.limits.check()
+        if self.insecure_ra_tls and (self.token or self.tokens or self.attests or self.limits.reattest_s):
+            raise ChannelRefused("terms of RA-TLS: it has no tokens, and evidence only in certificates")
         if role is Role.CLIENT:
             self._check_client()
         elif self.token is not None:
             raise ChannelRefused("terms of a server: it shows no token, its clients do")
-        elif self.attests is None and not self.insecure_unattested:
+        elif self.attests is None and not (self.insecure_unattested or self.insecure_ra_tls):
             raise ChannelRefused(
                 "terms of a server: nothing makes its evidence", hint="attests=…, or insecure_unattested=True"
             )

@@ -40,7 +40,7 @@ def make_context(
         role: of this side.
         identity: key and certificate to show.
         authorities: of which one must have issued the other's certificate; empty takes any.
-        plain: speak no protocol of ours inside.
+        plain: speak no protocol of ours inside, and take clients without a certificate where no authorities are pinned.
     """
     context = SSL.Context(SSL.TLS_CLIENT_METHOD if role is Role.CLIENT else SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
@@ -55,6 +55,8 @@ def make_context(
     _pin(context, authorities)
     if not plain:
         _speak(context, role)
+    elif role is Role.SERVER and not authorities:
+        context.set_verify(SSL.VERIFY_PEER, _anybody)  # a client without a certificate is looked at later
     return context
 
 

@@ -17,14 +17,15 @@ import httpcore
 import httpx
 
 from belljar.attestation.channels.binding import Role
-from belljar.attestation.channels.blocking import Channel, connect, with_policy
 from belljar.attestation.channels.endpoint import Endpoint
+from belljar.attestation.channels.sockets.dialling import connect, with_policy
 from belljar.attestation.errors import ChannelRefused
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Generator, Iterable, Iterator
 
+    from belljar.attestation.channels.sockets.blocking import Channel
     from belljar.attestation.channels.terms import Terms
     from belljar.attestation.verifier import Policy
 

@@ -19,8 +19,8 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import NewConnectionError
 
 from belljar.attestation.channels.binding import Role
-from belljar.attestation.channels.blocking import connect, with_policy
 from belljar.attestation.channels.endpoint import Endpoint
+from belljar.attestation.channels.sockets.dialling import connect, with_policy
 from belljar.attestation.errors import ChannelRefused
 
 if TYPE_CHECKING:

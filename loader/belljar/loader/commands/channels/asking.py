@@ -56,6 +56,7 @@ def client_terms(parsed: Parsed) -> Terms:
         ),
         insecure_unattested=policy is None,
         insecure_classical_group=parsed.has("insecure-classical-group"),
+        insecure_ra_tls=parsed.has("insecure-ra-tls"),
     )
 
 
@@ -81,7 +82,8 @@ def appraises(parsed: Parsed, policy: Policy) -> Appraises:
     Raises:
         UsageError: the policy takes no evidence for channels, or an instance is malformed.
     """
-    if policy.purposes is not None and Purpose.CHANNEL not in policy.purposes:
+    ours = not parsed.has("insecure-ra-tls")
+    if ours and policy.purposes is not None and Purpose.CHANNEL not in policy.purposes:
         names = ", ".join(sorted(purpose.value for purpose in policy.purposes))
         raise UsageError(
             f"{parsed.options['policy']}: takes evidence for {names}, expected {Purpose.CHANNEL.value} among them",

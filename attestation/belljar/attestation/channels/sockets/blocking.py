@@ -1,13 +1,12 @@
 """A channel over a socket, for programs with threads: used as a socket is.
 
-In comes an address and terms, or a connected socket and a session; out comes a `Channel`. One thread may receive while
+In come a connected socket and a session; out comes a `Channel`. One thread may receive while
 another sends. Time limits are the socket's own; what the session has due is looked at while a thread receives. The
 socket belongs to the channel, which closes it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import select
 import socket
@@ -17,26 +16,17 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from belljar.attestation.errors import ChannelRefused
 
-from .binding import Role
-from .endpoint import Endpoint, appraises_by
 from .raw import RawChannel
-from .terms import Terms
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO
 
-    from belljar.attestation.verifier import Policy
-
-    from .identity import Identity
-    from .session import ChannelSession
-    from .terms import Peer
+    from belljar.attestation.channels.session import ChannelSession
+    from belljar.attestation.channels.terms import Peer
 
 _AT_ONCE = 1 << 17
 _PARTING_S = 1.0
-
-Address = tuple[str, int] | str
-"""Host and port, or the path of a unix socket."""
 
 
 class Channel:
@@ -323,58 +313,6 @@ class Channel:
             self._flush()
         except OSError:
             pass  # it does not
-
-
-def connect(
-    address: Address,
-    *,
-    policy: Policy | None = None,
-    terms: Terms | None = None,
-    identity: Identity | None = None,
-    endpoint: Endpoint | None = None,
-) -> Channel:
-    """Return an open channel to a server that the policy accepts.
-
-    Args:
-        address: host and port, or the path of a unix socket.
-        policy: what the server must be.
-        terms: everything else; `policy` takes the place of what they say of the server.
-        identity: key and certificate for TLS; by default made for this channel alone.
-        endpoint: in place of all three, where many channels are opened.
-
-    Raises:
-        ChannelRefused: the server is not accepted, or does not accept this client.
-        OSError: it cannot be reached.
-    """
-    using = endpoint or Endpoint(Role.CLIENT, with_policy(terms, policy), identity)
-    connection = connected(address, using.terms.limits.handshake_s)
-    return Channel(connection, using.session(time.monotonic())).open()
-
-
-def with_policy(terms: Terms | None, policy: Policy | None) -> Terms:
-    """Return terms under which the other side must be what a policy says."""
-    found = terms or Terms()
-    return found if policy is None else dataclasses.replace(found, appraises=appraises_by(policy))
-
-
-def connected(address: Address, timeout_s: float) -> socket.socket:
-    """Return a socket that is connected.
-
-    Raises:
-        OSError: it cannot be.
-    """
-    if not isinstance(address, str):
-        connection = socket.create_connection(address, timeout_s)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.settimeout(timeout_s)
-        connection.connect(address)
-    except OSError:
-        connection.close()
-        raise
-    return connection
 
 
 def _left(until: float | None) -> float | None:

@@ -24,8 +24,8 @@ from .blocking import Channel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .endpoint import Endpoint
-    from .session import ChannelSession
+    from belljar.attestation.channels.endpoint import Endpoint
+    from belljar.attestation.channels.session import ChannelSession
 
 _AT_ONCE = 1 << 16
 _ACCEPTED_AT_ONCE = 64

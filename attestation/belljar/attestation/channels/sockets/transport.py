@@ -1,6 +1,6 @@
-"""Channels for asyncio: a transport of its own over asyncio's, with streams on top if wanted.
+"""Between asyncio's transport and the protocol of an application: a session, and a transport of its own.
 
-In come addresses, endpoints and protocols of the application; its `connection_made` is called once both sides have
+In come an endpoint and the application's protocol; its `connection_made` is called once both sides have
 agreed, and the transport's `get_extra_info("peer")` says who the other is. Evidence is made and judged in the loop's
 executor, so that one slow root of trust stops nobody else. Back-pressure goes through both ways: `pause_writing` when
 the network takes no more, `pause_reading` when the application does.
@@ -13,22 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from belljar.attestation.errors import ChannelRefused
 
-from .binding import Role
-from .blocking import with_policy
-from .endpoint import Endpoint
-
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from belljar.attestation.verifier import Policy
-
-    from .blocking import Address
-    from .session import ChannelSession
-    from .terms import Terms
-    from .work import Work
+    from belljar.attestation.channels.endpoint import Endpoint
+    from belljar.attestation.channels.session import ChannelSession
+    from belljar.attestation.channels.work import Work
 
 _AT_ONCE = 1 << 18
-_STREAM_LIMIT = 1 << 18
 
 
 class ChannelTransport(asyncio.Transport):
@@ -289,137 +281,3 @@ class ChannelProtocol(asyncio.Protocol):
     def _tick(self) -> None:
         self._timer = None
         self._try(self.session.tick, self._loop.time())
-
-
-async def create_channel(
-    application: Callable[[], asyncio.Protocol], address: Address, endpoint: Endpoint
-) -> tuple[asyncio.Transport, asyncio.Protocol]:
-    """Open a channel for a protocol, as `loop.create_connection` does a connection.
-
-    Raises:
-        ChannelRefused: the server is not accepted, or does not accept this client.
-        OSError: it cannot be reached.
-    """
-    loop = asyncio.get_running_loop()
-    opened: asyncio.Future[asyncio.Transport] = loop.create_future()
-    protocol = _Announcing(application(), opened)
-
-    def refused(error: ChannelRefused) -> None:
-        if not opened.done():
-            opened.set_exception(error)
-
-    def below() -> ChannelProtocol:
-        return ChannelProtocol(endpoint, protocol, refused, loop)
-
-    if isinstance(address, str):
-        transport, _ = await loop.create_unix_connection(below, address)
-    else:
-        transport, _ = await loop.create_connection(below, *address)
-    try:
-        found = await opened
-    except BaseException:
-        transport.abort()
-        raise
-    return found, protocol.inner
-
-
-async def open_channel(
-    address: Address,
-    *,
-    policy: Policy | None = None,
-    terms: Terms | None = None,
-    endpoint: Endpoint | None = None,
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Return streams over an open channel to a server that the policy accepts, as `asyncio.open_connection` does.
-
-    Args:
-        address: host and port, or the path of a unix socket.
-        policy: what the server must be.
-        terms: everything else.
-        endpoint: in place of both, where many channels are opened.
-
-    Raises:
-        ChannelRefused: the server is not accepted, or does not accept this client.
-        OSError: it cannot be reached.
-    """
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(_STREAM_LIMIT, loop)
-    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    using = endpoint or Endpoint(Role.CLIENT, with_policy(terms, policy))
-    transport, _ = await create_channel(lambda: protocol, address, using)
-    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
-
-
-async def create_server(
-    application: Callable[[], asyncio.Protocol],
-    address: Address,
-    endpoint: Endpoint,
-    *,
-    refused: Callable[[ChannelRefused], None] | None = None,
-) -> asyncio.Server:
-    """Serve channels with a protocol for each, as `loop.create_server` does connections.
-
-    Args:
-        application: makes the protocol of one channel.
-        address: where to listen.
-        endpoint: of the server.
-        refused: is told why a client was refused.
-
-    Raises:
-        OSError: nobody can listen there.
-    """
-    loop = asyncio.get_running_loop()
-
-    def below() -> ChannelProtocol:
-        return ChannelProtocol(endpoint, application(), refused or _ignored, loop)
-
-    if isinstance(address, str):
-        return await loop.create_unix_server(below, address)
-    return await loop.create_server(below, *address)
-
-
-async def serve(
-    connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-    address: Address,
-    endpoint: Endpoint,
-    *,
-    refused: Callable[[ChannelRefused], None] | None = None,
-) -> asyncio.Server:
-    """Serve channels with streams, as `asyncio.start_server` does connections.
-
-    Args:
-        connected: is called for each channel; `writer.get_extra_info("peer")` says who it is.
-        address: where to listen.
-        endpoint: of the server.
-        refused: is told why a client was refused.
-
-    Raises:
-        OSError: nobody can listen there.
-    """
-    loop = asyncio.get_running_loop()
-
-    def application() -> asyncio.Protocol:
-        reader = asyncio.StreamReader(_STREAM_LIMIT, loop)
-        return asyncio.StreamReaderProtocol(reader, connected, loop=loop)
-
-    return await create_server(application, address, endpoint, refused=refused)
-
-
-class _Announcing(asyncio.Protocol):
-    """Says when a channel is open, and then gets out of the way."""
-
-    def __init__(self, inner: asyncio.Protocol, opened: asyncio.Future[asyncio.Transport]) -> None:
-        self.inner = inner
-        self._opened = opened
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Give the transport to the application's protocol."""
-        if isinstance(transport, asyncio.Transport):
-            transport.set_protocol(self.inner)
-            self.inner.connection_made(transport)
-            if not self._opened.done():
-                self._opened.set_result(transport)
-
-
-def _ignored(_error: ChannelRefused) -> None:
-    return

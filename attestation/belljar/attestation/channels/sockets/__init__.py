@@ -1,0 +1,1 @@
+"""Channels over sockets: for threads, for asyncio, and a listener."""
