@@ -39,14 +39,15 @@ def test_nothing_is_left_of_connections(belljar: Belljar) -> None:
         before = traces(enclave)
         until, failures = time.monotonic() + SECONDS, list[BaseException]()
         threads = [
-            threading.Thread(target=trouble, args=((enclave, policy, ports), seed, until, failures))
+            threading.Thread(target=trouble, args=((enclave, policy, ports), seed, until, failures), daemon=True)
             for seed in range(_THREADS)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(SECONDS + 60)
         assert not failures, failures
+        assert not [thread for thread in threads if thread.is_alive()], "a connection hangs"
         settle(enclave)
         after = traces(enclave)
         stats = enclave.stats()

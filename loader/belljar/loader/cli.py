@@ -19,10 +19,7 @@ _OUTPUT = Option(name="output", short="o", value="FILE", help="where to write")
 _POLICY = Option(name="policy", value="FILE", help="what to accept; without it nothing is decided")
 _CLASSICAL = Option(name="insecure-classical-group", help="take a key exchange that quantum computers break")
 _APPRAISING = (
-    Option(
-        name="endorsements", value="FILE", many=True,
-        help="certificates, revocation lists, collateral; may be repeated",
-    ),
+    Option(name="endorsements", value="FILE", many=True, help="certificates, revocation lists, collateral"),
     Option(name="ear", value="FILE", help="write the signed result: a JWT, or a CWT if FILE ends in .cwt"),
     Option(name="key", value="KEY.pem", help="the private key that signs the result"),
     JSON,

@@ -154,6 +154,7 @@ def test_a_flood_of_lines_is_cut_and_counted() -> None:
         journal.say(f"line {number}\x1b[31m")
     now[0] = 61.0
     journal.say("later")
+    journal.close()
     os.close(writer)
     with os.fdopen(reader) as lines:
         said = lines.read().splitlines()
@@ -189,10 +190,11 @@ def test_nothing_in_between_changes_nothing() -> None:
 
 def test_a_reader_that_does_not_read_holds_nobody() -> None:
     reader, writer = os.pipe()
-    os.set_blocking(writer, False)
     while select.select([], [writer], [], 0)[1]:
         os.write(writer, bytes(4096))
-    os.set_blocking(writer, True)
-    Journal(writer).say("nobody hears this")
-    os.close(reader)
+    journal = Journal(writer)
+    for number in range(10):
+        journal.say(f"nobody hears line {number}")
+    journal.close()
+    os.close(reader)  # the writing thread wakes, and ends
     os.close(writer)

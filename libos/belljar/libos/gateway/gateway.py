@@ -221,6 +221,7 @@ class Gateway:
         self._threads.shutdown(wait=False, cancel_futures=True)
         for made in (*self._outside, *self._inside):
             made.close()
+        self._journal.close()
         for entry, _ in zip(self._spec.inward, self._outside, strict=False):
             remove_socket(entry.outside)
 

@@ -7,7 +7,8 @@ for `belljar stats`. Never content, never a token: addresses, names of entries, 
 from __future__ import annotations
 
 import os
-import select
+import queue
+import threading
 import time
 
 TYPE_CHECKING = False
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LINES_PER_MINUTE = 30
-_MAX_LINE = 300  # of a line; with its start less than PIPE_BUF, so that it is written whole or not at all
+_MAX_LINE = 300
+_MOST_WAITING = 64
+_PATIENCE_S = 0.5
 
 
 class Counts:
@@ -52,6 +55,9 @@ class Counts:
 class Journal:
     """Says what happened, at most so many lines a minute.
 
+    A thread of its own writes: the reader of standard error may not read, and the program writes there, too; neither
+    may hold a connection.
+
     Args:
         descriptor: where to; it stays the caller's.
         clock: seconds that only grow.
@@ -63,6 +69,9 @@ class Journal:
         self._window = clock()
         self._said = 0
         self._kept_back = 0
+        self._lines: queue.Queue[str | None] = queue.Queue(_MOST_WAITING)
+        self._writer: threading.Thread | None = None
+        self._is_over = False
 
     def say(self, line: str) -> None:
         """Write one line; what nobody can read, or is too much, is dropped, and how much is said later."""
@@ -70,22 +79,41 @@ class Journal:
         if now - self._window >= 60:
             kept_back, self._window, self._said, self._kept_back = self._kept_back, now, 0, 0
             if kept_back:
-                self._write(f"{kept_back} more lines of the gateway were not written")
+                self._hand_over(f"{kept_back} more lines of the gateway were not written")
         self._said += 1
         if self._said > _LINES_PER_MINUTE:
             self._kept_back += 1
             return
-        self._write(line)
+        self._hand_over(line)
+
+    def _hand_over(self, line: str) -> None:
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write_all, name="belljar-journal", daemon=True)
+            self._writer.start()
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._kept_back += 1
+
+    def _write_all(self) -> None:
+        while (line := self._lines.get()) is not None and not self._is_over:
+            self._write(line)
 
     def _write(self, line: str) -> None:
-        writable = select.poll()
-        writable.register(self._descriptor, select.POLLOUT)
-        if not writable.poll(0):  # a reader that does not read must not hold every connection
-            self._kept_back += 1
-            return
         plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)[:_MAX_LINE]
         end = "\r\n" if os.isatty(self._descriptor) else "\n"  # a terminal may be raw
         try:
             os.write(self._descriptor, f"belljar: gateway: {plain}{end}".encode())
         except OSError:  # nobody listens
             pass
+
+    def close(self) -> None:
+        """Wait for what was said to be written, for a moment."""
+        if self._writer is None:
+            return
+        try:
+            self._lines.put(None, timeout=_PATIENCE_S)
+        except queue.Full:
+            pass
+        self._writer.join(_PATIENCE_S)
+        self._is_over = True
