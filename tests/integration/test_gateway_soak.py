@@ -19,8 +19,8 @@ from support.running import Belljar
 SECONDS = float(os.environ.get("BELLJAR_GATEWAY_SOAK", "4"))
 NETWORK = """
 listen:
-  - {outside: "127.0.0.1:0", guest: 8080, anyone: true, idle: 2s}
-  - {outside: "127.0.0.1:0", guest: 8080, insecure_plain: true, idle: 2s, connections: 1000}
+  - {outside: "127.0.0.1:0", guest: 8080, anyone: true, idle: 60s}
+  - {outside: "127.0.0.1:0", guest: 8080, insecure_plain: true, idle: 60s, connections: 1000}
 connect: [{guest: 9000, outside: "unix:nobody.sock", insecure_plain: true}]
 """
 _THREADS = 4
