@@ -11,7 +11,7 @@ from belljar.attestation.attesting import Enclave, Purpose, Run, Task, attest
 from belljar.attestation.channel import Endpoint, Role, Terms, attests_with, create_server
 from belljar.attestation.platforms import Birth, key_digest, make_soft
 from belljar.attestation.verifier import Draft, ReferenceValues, Tee, policy_text
-from belljar.loader.commands.channels.relay import Half, tie
+from belljar.loader.commands.channels.relay import Half, Local, tie
 
 BACKEND, FOLDER = int(sys.argv[1]), sys.argv[2]
 ENCLAVE = Enclave(measurement=b"m" * 32, signer=b"s" * 32, product_id=1, svn=1, debug=False)
@@ -40,7 +40,7 @@ class Inward(Half):
 
     async def lead_on(self):
         """Tie both ends together."""
-        _, behind = await asyncio.get_running_loop().create_connection(Half, "127.0.0.1", BACKEND)
+        _, behind = await asyncio.get_running_loop().create_connection(Local, "127.0.0.1", BACKEND)
         tie(self, behind)
 
 

@@ -72,13 +72,12 @@ class Endpoint:
             inline: whether evidence is made and judged inside of `receive`; else by who asks for `work`.
         """
         deadline = now + self.terms.limits.handshake_s
+        engine = TlsEngine(self._context, self.role)
         if self.terms.insecure_ra_tls:
-            engine, exchange = TlsEngine(self._context, self.role), CertificateExchange(self.role, self.terms)
-            return RatlsSession(self.terms, engine, exchange, deadline=deadline, inline=inline)
+            judging = CertificateExchange(self.role, self.terms)
+            return RatlsSession(self.terms, engine, judging, deadline=deadline, inline=inline)
         exchange = Exchange(self.role, self.terms, self.identity.public_key, self._random)
-        return ChannelSession(
-            self.terms, TlsEngine(self._context, self.role), exchange, deadline=deadline, inline=inline
-        )
+        return ChannelSession(self.terms, engine, exchange, deadline=deadline, inline=inline)
 
 
 def seconds() -> int:

@@ -84,6 +84,13 @@ class FrameReader:
         self._left = 0
         self._body = bytearray()
 
+    def passes(self, chunk: bytes) -> bool:
+        """Say whether a piece of the stream lies within one frame of data, and if so count it: most pieces do."""
+        if self._kind is not Kind.DATA or len(chunk) > self._left:
+            return False
+        self._left -= len(chunk)
+        return True
+
     def feed(self, chunk: bytes) -> Iterator[Frame]:
         """Yield what a piece of the stream completes.
 

@@ -123,7 +123,7 @@ class ChannelSession:
 
     # the network
 
-    def receive(self, content: bytes) -> None:
+    def receive(self, content: bytes | memoryview) -> None:
         """Take bytes from the network; b"" when the connection below has ended.
 
         Raises:
@@ -254,7 +254,7 @@ class ChannelSession:
         kind, body = self._exchange.parting(error)
         self._engine.write(framed(kind, body))
 
-    def _received(self, content: bytes) -> None:
+    def _received(self, content: bytes | memoryview) -> None:
         if not content:
             self._cut()
             return
@@ -269,9 +269,16 @@ class ChannelSession:
             if not chunk:
                 self._cut()
                 break
+            if self._frames.passes(chunk):  # its first piece was looked at
+                self._keep(chunk)
+                continue
             for frame in self._frames.feed(chunk):
                 self._take(frame)
         self._forward()
+
+    def _keep(self, content: bytes) -> None:
+        self._readable.append(content)
+        self._readable_bytes += len(content)
 
     def _shake(self) -> bool:
         self._shaken = self._engine.shake()
@@ -305,8 +312,7 @@ class ChannelSession:
                 raise ChannelRefused("data before both sides have agreed", code="malformed")
             if self._peer_finished:
                 raise ChannelRefused("data after finish", code="malformed")
-            self._readable.append(frame.body)
-            self._readable_bytes += len(frame.body)
+            self._keep(frame.body)
         elif frame.kind is Kind.FINISH:
             self._take_finish()
         else:

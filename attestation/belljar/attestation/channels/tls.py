@@ -102,7 +102,7 @@ class TlsEngine:
             self._tls.set_accept_state()
         self._expected = _SLACK
 
-    def feed(self, content: bytes) -> None:
+    def feed(self, content: bytes | memoryview) -> None:
         """Take bytes from the network."""
         view = memoryview(content)
         while view:

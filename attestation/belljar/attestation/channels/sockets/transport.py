@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from belljar.attestation.channels.work import Work
 
 _AT_ONCE = 1 << 18
+_ARRIVING = 1 << 16
+_PARTING_S = 5.0
 
 
 class ChannelTransport(asyncio.Transport):
@@ -100,7 +102,7 @@ class ChannelTransport(asyncio.Transport):
         return self._application
 
 
-class ChannelProtocol(asyncio.Protocol):
+class ChannelProtocol(asyncio.BufferedProtocol):
     """Between asyncio's transport and the application's protocol.
 
     Args:
@@ -121,6 +123,7 @@ class ChannelProtocol(asyncio.Protocol):
         self.application: asyncio.BaseProtocol = application
         self._first = application
         self.paused = False
+        self._arrived = bytearray()
         self._refused = refused
         self._loop = loop
         self._below: asyncio.Transport | None = None
@@ -137,9 +140,16 @@ class ChannelProtocol(asyncio.Protocol):
             self._below = transport
             self._after()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Return where bytes from the network are put: there is none while nothing comes."""
+        del sizehint
+        self._arrived = bytearray(_ARRIVING)
+        return self._arrived
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Take bytes from the network."""
-        self._try(self.session.receive, data)
+        arrived, self._arrived = memoryview(self._arrived)[:nbytes], bytearray()
+        self._try(self.session.receive, arrived)
 
     def eof_received(self) -> bool:
         """Take that nothing more comes; say whether to go on sending."""
@@ -256,6 +266,7 @@ class ChannelProtocol(asyncio.Protocol):
         self._flush()
         if self._below is not None:
             self._below.close()
+            self._loop.call_later(_PARTING_S, self._below.abort)  # who takes nothing does not keep us
 
     def _give_work(self) -> None:
         work = self.session.work

@@ -25,6 +25,7 @@ MAX_CONNECTIONS = 1024
 _QUEUE = 128
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
 _LARGEST_BUFFER = 1 << 18
+_ARRIVING = (1 << 16) - 4  # what fills one frame
 
 
 class Half(asyncio.Protocol):
@@ -84,6 +85,26 @@ class Half(asyncio.Protocol):
         self.transport.abort()
 
 
+class Local(Half, asyncio.BufferedProtocol):
+    """The end on this machine: what arrives is carried over before more does, and kept nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._arrived = bytearray()
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Return where bytes are put: there is no such place while nothing comes."""
+        del sizehint
+        self._arrived = bytearray(_ARRIVING)
+        return self._arrived
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Carry content over: a channel takes a copy at once."""
+        arrived, self._arrived = memoryview(self._arrived)[:nbytes], bytearray()
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.write(arrived)
+
+
 def tie(one: Half, other: Half) -> None:
     """Tie two ends together, and let both read."""
     one.other, other.other = other, one
@@ -131,8 +152,8 @@ class Relay:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _accepted(self) -> Half:
-        local = Half()
+    def _accepted(self) -> Local:
+        local = Local()
         task = asyncio.get_running_loop().create_task(self._carry(local))
         self._tasks.add(task)
         task.add_done_callback(self._carried)
@@ -143,7 +164,7 @@ class Relay:
         if self._once:
             self.stop()
 
-    async def _carry(self, local: Half) -> None:
+    async def _carry(self, local: Local) -> None:
         """Carry one connection to its end."""
         remote: Half | None = None
         try:
