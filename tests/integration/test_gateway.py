@@ -87,6 +87,9 @@ def test_a_client_without_evidence_is_refused_where_it_is_asked_for(belljar: Bel
     with written.running() as enclave:
         with pytest.raises(ChannelRefused, match="evidence"):
             enclave.connect()
+        until = time.monotonic() + 10
+        while not enclave.stats()["refused"] and time.monotonic() < until:
+            time.sleep(0.05)
         assert enclave.stats()["refused"] == 1
 
 

@@ -1,6 +1,6 @@
 """Connections that come, go and are cut, for a while: nothing may be left of them.
 
-BELLJAR_GATEWAY_SOAK is how many seconds (by default 4; 660 were tried).
+BELLJAR_GATEWAY_SOAK is how many seconds (by default 2; 600 were tried).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from belljar.attestation.channel import Channel, ChannelRefused
 from support.gateways import Enclave, Written, with_platform
 from support.running import Belljar
 
-SECONDS = float(os.environ.get("BELLJAR_GATEWAY_SOAK", "4"))
+SECONDS = float(os.environ.get("BELLJAR_GATEWAY_SOAK", "2"))
 NETWORK = """
 listen:
   - {outside: "127.0.0.1:0", guest: 8080, anyone: true, idle: 60s}

@@ -10,7 +10,7 @@ import struct
 import dns.message
 import dns.rcode
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from belljar.fs.pseudo import PseudoFolder
@@ -36,6 +36,7 @@ def test_the_header_of_the_proxy_protocol_byte_for_byte() -> None:
     assert header("", "", b"").hex() == "0d0a0d0a000d0a515549540a21000000"
 
 
+@settings(max_examples=30)
 @given(st.binary(max_size=9000))
 def test_a_header_is_never_longer_than_others_read(peer: bytes) -> None:
     made = header(("203.0.113.7", 1), ("198.51.100.9", 2), peer)
@@ -66,6 +67,7 @@ def client_hello(name: str | None) -> bytes:
     return out.read()
 
 
+@settings(max_examples=30)
 @given(st.integers(min_value=1, max_value=300))
 def test_a_server_name_is_read_however_it_is_cut(piece: int) -> None:
     hello, content, found = Hello(), client_hello("api.example.com"), None
@@ -80,6 +82,7 @@ def test_a_client_hello_without_a_name_is_refused() -> None:
         Hello().receive(client_hello(None))
 
 
+@settings(max_examples=30)
 @given(st.binary(min_size=6, max_size=2000))
 def test_what_is_no_client_hello_names_nothing(content: bytes) -> None:
     try:
@@ -122,6 +125,7 @@ def test_only_known_names_have_an_address(names: Names) -> None:
         assert asked(names, other).rcode() == dns.rcode.NXDOMAIN
 
 
+@settings(max_examples=30)
 @given(st.binary(max_size=600))
 def test_nonsense_is_answered_by_nothing_or_a_refusal(content: bytes) -> None:
     names = Names({}, Counts(), Journal(os.open(os.devnull, os.O_WRONLY)))
