@@ -16,9 +16,10 @@ from support.gateways import Written, policy_of, with_platform
 from support.running import Belljar
 
 ASK = """
-import socket, sys
+import socket, sys, time
 
 found = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+time.sleep(2)  # the other side attests anew meanwhile
 found.sendall(b"hello")
 found.shutdown(socket.SHUT_WR)
 answer = b""
@@ -69,7 +70,8 @@ def test_two_enclaves_prove_themselves_to_each_other(anybody: Belljar) -> None:
     with_platform(anybody)
     port = free_port()
     web = Written(anybody, "web", program=ASK, arguments=["database", "5432"])
-    web.network = f'connect: [{{guest: "database:5432", outside: "127.0.0.1:{port}", policy: database.policy}}]'
+    entry = f'guest: "database:5432", outside: "127.0.0.1:{port}", policy: database.policy, reattest: 500ms'
+    web.network = f"connect: [{{{entry}}}]"
     # A measurement cannot stand in a file that it measures: one of the two asks for the platform only.
     (anybody.folder / "platform.policy").write_text(policy_of(anybody))
     database = Written(anybody, "database", network=TWO.format(who="policy: platform.policy")).write()
