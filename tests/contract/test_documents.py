@@ -29,8 +29,11 @@ def test_commands_print_what_the_page_says(belljar: Belljar, page: str) -> None:
     folder = belljar.folder
     for name, content in files.items():
         (folder / name).write_text(content)
-    belljar.environment["XDG_STATE_HOME"] = f"{folder.parent}/state"  # a page may make a platform
-    environment = {**belljar.environ(), "PATH": f"{SCRIPT.parent}/no-python:{folder.parent}/bin:/usr/bin:/bin"}
+    environment = {
+        **belljar.environ(),
+        "XDG_STATE_HOME": f"{folder.parent}/state",  # a page may make a platform
+        "PATH": f"{SCRIPT.parent}/no-python:{folder.parent}/bin:/usr/bin:/bin",
+    }
     (folder.parent / "bin").mkdir()
     (folder.parent / "bin/belljar").symlink_to(SCRIPT)
     for command in commands:

@@ -111,6 +111,10 @@ def test_files_for_evidence_are_there_and_nothing_of_attestation_is(
     assert not [name for name in modules if name.startswith("belljar.attestation")]
 
 
+def test_an_enclave_that_opens_nothing_has_no_gateway(modules: set[str]) -> None:
+    assert not [name for name in modules if name.startswith("belljar.libos.gateway") or name.endswith("guest.sockets")]
+
+
 def test_a_warm_start_prepares_nothing(modules: set[str]) -> None:
     assert not [name for name in modules if name.startswith(PREPARING)]
 

@@ -123,7 +123,7 @@ def test_a_script_for_gramine_runs_unchanged_and_its_quote_verifies(belljar: Bel
     at_home(belljar)
     told = answered(belljar, GRAMINE)
     wanted = {"attestation_type", "keys", "my_target_info", "quote", "report", "target_info", "user_report_data"}
-    assert (told["type"], set(told["names"])) == ("dcap", wanted | {"eat", "peer_report", "sealing"})
+    assert (told["type"], set(told["names"])) == ("dcap", wanted | {"eat", "identity", "peer_report", "sealing"})
     assert (told["key"], told["target"], told["shared"]) == (16, 512, bytes(range(16)).hex())
     said = b"hello from the enclave".ljust(64, b"\0")
     quote, trust, measurement = bytes.fromhex(told["quote"]), trust_of(belljar), measured(belljar, "app.yaml")

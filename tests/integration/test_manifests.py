@@ -25,6 +25,8 @@ EXPECTED = {
     "encrypted-volume": "1 2000\nok\n",
     "coreutils": "['4', 'fish']\n['8', 'words.txt']\n",
 }
+SERVICES = {"attested-service"}
+"""They run until they are stopped: tests/integration/test_gateway_programs.py has them."""
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +71,7 @@ def make_volume(belljar: Belljar, folder: Path) -> None:
 
 
 def test_every_folder_is_expected() -> None:
-    assert {path.parent.name for path in MANIFESTS.glob("*/app.yaml")} == set(EXPECTED)
+    assert {path.parent.name for path in MANIFESTS.glob("*/app.yaml")} == {*EXPECTED, *SERVICES}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -79,7 +81,7 @@ def test_it_runs(belljar: Belljar, environment: Callable[[Path], Path], name: st
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", [*EXPECTED, *SERVICES])
 def test_there_is_nothing_to_warn_of(belljar: Belljar, environment: Callable[[Path], Path], name: str) -> None:
     done = prepared(belljar, name, environment)("check", "app.yaml")
     assert done.stdout == "1 manifest(s), 0 problem(s), 0 note(s)\n"

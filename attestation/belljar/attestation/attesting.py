@@ -5,6 +5,7 @@ from __future__ import annotations
 from .claims import Purpose, Task
 from .dice.enclave import Enclave
 from .eat.attester import Attester, Request, Run, attest, make_evidence, media_type, wrapped_cwt, wrapped_jwt
+from .eat.identity import IdentityFiles, identity_certificate, identity_key, read_identity
 from .eat.report_data import report_data
 from .eat.token import CWT_TYPE
 from .eat.verify import EatFormat, Expected, verify_evidence
@@ -20,6 +21,7 @@ __all__ = [
     "EatFormat",
     "Enclave",
     "Expected",
+    "IdentityFiles",
     "Policy",
     "Purpose",
     "Quoter",
@@ -29,10 +31,13 @@ __all__ = [
     "Sealer",
     "Task",
     "attest",
+    "identity_certificate",
+    "identity_key",
     "make_evidence",
     "make_report",
     "media_type",
     "quoter",
+    "read_identity",
     "report_data",
     "special_key",
     "target_info",

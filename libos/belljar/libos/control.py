@@ -23,10 +23,11 @@ from struct import pack, unpack
 
 # guest's side -> supervisor
 UNSHARED = b"unshared"  # namespaces exist; descriptors: /dev/fuse for tree, generated files, volumes, evidence
-INIT = b"init"  # host pid of the enclave's init
+INIT = b"init"  # host pid of the enclave's init; descriptors: its namespaces, and the line to who gives sockets
 VOLUME = b"volume"  # number of an encrypted volume that is mounted: serve it now
 ATTESTATION = b"attestation"  # the files for evidence are mounted: serve them now
 MOUNTED = b"mounted"  # both FUSE file systems are mounted: serve them now
+LISTENING = b"listening"  # descriptors: sockets in the guest's network that the gateway answers on
 SET_UP = b"set-up"  # everything is mounted and looked up: the file servers may spread over the CPUs
 LISTENER = b"listener"  # descriptor: tells of system calls that the filter hands over
 TERMINAL = b"terminal"  # descriptors: both ends of the guest's terminal

@@ -123,6 +123,79 @@ NOBODY = Identity(platform="none", signer=b"", product_id=0, security_version=0,
 """An enclave without attestation."""
 
 
+class Traffic(Value):
+    """How much of the gateway one entry of the manifest may take.
+
+    Attributes:
+        connections: at a time.
+        idle_ms: without a byte in either direction, after which a connection is cut.
+        handshake_ms: until both sides must be ready.
+    """
+
+    connections: int
+    idle_ms: int
+    handshake_ms: int
+
+
+class Inward(Value):
+    """Where the gateway listens outside, and what it leads to inside.
+
+    Attributes:
+        outside: "HOST:PORT" or "unix:/path" of the host; not measured.
+        guest: "127.0.0.1:PORT" or "unix:/path" of the guest.
+        security: "channel" for an attested channel, "plain" for none: insecure.
+        policy: text of the policy that clients must meet; empty: they need not attest.
+        endorsements: files of the host that help to judge their evidence.
+        tokens: file of the host with the digests of accepted tokens; empty: none is asked for.
+        authorities: certificates that client certificates must rest on, PEM; empty: none is asked for.
+        proxy_protocol: whether the guest is told who comes, by a PROXY protocol header.
+        reattest_ms: how often clients must attest anew; 0 for never.
+        traffic: limits.
+    """
+
+    outside: str
+    guest: str
+    security: str
+    policy: str
+    endorsements: tuple[str, ...]
+    tokens: str
+    authorities: str
+    proxy_protocol: bool
+    reattest_ms: int
+    traffic: Traffic
+
+
+class Outward(Value):
+    """Where the gateway listens inside, and what it leads to outside.
+
+    Attributes:
+        guest: "127.x.y.z:PORT" or "unix:/path" of the guest.
+        name: what the guest calls that address; empty if it has no name.
+        outside: "HOST:PORT" or "unix:/path" of the host.
+        security: "channel" for an attested channel, "tls" for TLS that the gateway ends, "guest-tls" for TLS of the
+            guest's own, whose server name is looked at, "plain" for none: insecure.
+        policy: text of the policy that the other side must meet.
+        endorsements: files of the host that help to judge its evidence.
+        token: file of the host with a token to show, once the other side is believed; empty for none.
+        authorities: certificates that a server's must rest on, PEM; empty for those the host trusts.
+        private: whether `outside` may be an address that is not of the public Internet.
+        reattest_ms: how often the other side must attest anew; 0 for never.
+        traffic: limits.
+    """
+
+    guest: str
+    name: str
+    outside: str
+    security: str
+    policy: str
+    endorsements: tuple[str, ...]
+    token: str
+    authorities: str
+    private: bool
+    reattest_ms: int
+    traffic: Traffic
+
+
 class EnclaveSpec(Value):
     """Everything an enclave is made from.
 
@@ -139,6 +212,8 @@ class EnclaveSpec(Value):
         enterable: whether other programs may be started in it from outside.
         stop_on_violation: end the enclave when a host file is not what was measured.
         identity: what evidence says of it.
+        inward: connections from outside that the gateway takes.
+        outward: connections to outside that it makes.
     """
 
     name: str
@@ -159,10 +234,10 @@ class EnclaveSpec(Value):
     enterable: bool
     stop_on_violation: bool
     identity: Identity = NOBODY
+    inward: tuple[Inward, ...] = ()
+    outward: tuple[Outward, ...] = ()
 
 
-SPEC_KINDS: dict[str, type[Value]] = {
-    kind.__name__: kind
-    for kind in (EnclaveSpec, GuestUser, HashedMount, HostMount, Identity, Limits, ScratchMount, VolumeMount)
-}
+_KINDS = (EnclaveSpec, GuestUser, HashedMount, HostMount, Identity, Inward, Limits, Outward, ScratchMount, Traffic)
+SPEC_KINDS: dict[str, type[Value]] = {kind.__name__: kind for kind in (*_KINDS, VolumeMount)}
 """The classes a specification is made of, for `of_plain`."""

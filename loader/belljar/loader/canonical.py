@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from belljar.attestation.measurement import canonical_bytes
 
 from .manifest.model import EncryptedMount, HashedMount, HostMount, TmpfsMount
+from .networks.forms import measured_network
 
 if TYPE_CHECKING:
     from belljar.attestation.measurement import Json
@@ -62,15 +63,18 @@ class Decided:
 def canonical_members(decided: Decided) -> dict[str, Json]:
     """Return what is measured.
 
-    `attestation` is there only if it is not `auto`: manifests from before it had a meaning are the same enclaves.
+    `attestation` is there only if it is not `auto`, and `gateway` only if the network opens something: manifests from
+    before they had a meaning are the same enclaves.
     """
     manifest = decided.manifest
     rule = manifest.arguments
     calls = manifest.system_calls
     platform = manifest.attestation.platform
     attestation: dict[str, Json] = {} if platform == "auto" else {"attestation": {"platform": platform}}
+    opened = measured_network(manifest.network)
     return {
         **attestation,
+        **({"gateway": opened} if opened else {}),
         "argv": [*(manifest.argv or [])],
         "arguments": {"rule": rule} if isinstance(rule, str) else {"pattern": rule.pattern, "rule": "pattern"},
         "environment": {

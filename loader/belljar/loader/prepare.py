@@ -29,6 +29,7 @@ from .derive.needs import searched
 from .manifest import model
 from .manifest.parse import ParsedManifest, parse_file, parse_text
 from .measure import Measured, measure_manifest
+from .networks.forms import inward, outward
 from .remembered import cache, programs
 from .remembered.record import Record, encode
 from .resolve import resolve
@@ -181,6 +182,8 @@ def _spec(decided: Decided, measurement: bytes, policy: SyscallPolicy, signer: s
         enterable=manifest.insecure_exec,
         stop_on_violation=not manifest.integrity.insecure_continue,
         identity=_identity(manifest, signer),
+        inward=inward(manifest.network),
+        outward=outward(manifest.network),
     )
 
 

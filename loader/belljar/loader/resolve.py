@@ -15,6 +15,7 @@ from belljar.fs.measuring import Selection
 from .derive.needs import Needs, find_needs
 from .errors import ManifestError, Problem
 from .manifest.model import FROM_HOST, EncryptedMount, HashedMount, HostMount, Manifest, TmpfsMount
+from .networks.consistency import check_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,6 +84,7 @@ def resolve(parsed: ParsedManifest, remembered: Remembered | None = None) -> Res
     """
     manifest = parsed.manifest
     _check_mounts(parsed)
+    check_network(parsed)
     needs = find_needs(manifest.programs) if remembered is None else remembered.needs
     hashed = [mount for mount in manifest.mounts if isinstance(mount, HashedMount)]
     trees = [*_program_trees(parsed, needs, {mount.path for mount in hashed}), *map(_tree, hashed)]

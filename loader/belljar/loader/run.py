@@ -53,6 +53,10 @@ def main(parsed: Parsed) -> int:
     if record is None:
         record = _prepared(target, fresh=parsed.has("fresh"))
     spec = complete(record, target)
+    if parsed.has("listen"):
+        from .networks.elsewhere import listening_at
+
+        spec = listening_at(spec, parsed.each("listen"))
     if parsed.has("dry-run"):
         history = History(cache.cache_folder(), record.key, spec)
         print(plan_here(spec, history.load()).describe())  # noqa: T201 - the result

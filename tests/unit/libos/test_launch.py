@@ -32,7 +32,7 @@ def test_init_may_speak_before_outer_has_named_it(sides: tuple[Guest, Control], 
     guest, theirs = sides
     for kind in ["init", "mounted"] if first == "init" else ["mounted", "init"]:
         theirs.send(kind.encode(), *([b"4711"] if kind == "init" else []))
-    early = _know_init(guest)
+    early = _know_init(guest, gives=False)
     assert guest.init == 4711
     assert guest.outer == 0
     assert (early or guest.control.receive())[0] == messages.MOUNTED
@@ -43,7 +43,7 @@ def test_a_failure_that_comes_early_is_told(sides: tuple[Guest, Control]) -> Non
     theirs.send(messages.MOUNTED)
     theirs.send(messages.FAILED, b"12", b"mount proc")
     theirs.send(messages.INIT, b"4711")
-    early = _know_init(guest)
+    early = _know_init(guest, gives=False)
     assert early is not None
     assert early[0] == messages.FAILED
 
@@ -53,4 +53,4 @@ def test_the_end_without_a_word_is_told(sides: tuple[Guest, Control]) -> None:
     theirs.send(messages.FAILED, b"11", b"fork init: no")
     theirs.close()
     with pytest.raises(SandboxUnavailable, match="cannot build the enclave: fork init: no"):
-        _know_init(guest)
+        _know_init(guest, gives=False)

@@ -10,11 +10,15 @@ from belljar.libos.enclave import (
     HashedMount,
     Host,
     HostMount,
+    Inward,
     Limits,
+    Outward,
     ScratchMount,
+    Traffic,
     plan_enclave,
 )
 from belljar.libos.plan import steps
+from belljar.libos.synthetic.etc import etc_files
 
 SPEC = EnclaveSpec(
     name="app",
@@ -101,6 +105,38 @@ def test_the_host_network_needs_no_loopback_and_no_namespace() -> None:
     assert "net" not in plan.namespaces
     assert steps.LoopbackUp not in kinds(plan.setup)
     assert "net" in plan_enclave(SPEC, ROOT).namespaces
+
+
+TRAFFIC = Traffic(connections=1, idle_ms=1, handshake_ms=1)
+INWARD = Inward(
+    outside="h:1", guest="127.0.0.1:80", security="channel", policy="", endorsements=(), tokens="", authorities="",
+    proxy_protocol=False, reattest_ms=0, traffic=TRAFFIC,
+)  # fmt: skip
+OUTWARD = Outward(
+    guest="127.0.1.1:443", name="api.example.com", outside="api.example.com:443", security="guest-tls", policy="",
+    endorsements=(), token="", authorities="", private=False, reattest_ms=0, traffic=TRAFFIC,
+)  # fmt: skip
+
+
+def test_only_what_is_opened_costs_steps() -> None:
+    plain = plan_enclave(SPEC, ROOT)
+    assert not plain.has_gateway
+    inward = plan_enclave(SPEC.replace(inward=(INWARD,)), ROOT)
+    assert kinds(inward.giver) == [steps.BecomeUser, steps.NoNewPrivileges, steps.LoadFilter, steps.LoadFilter]
+    assert not any(step.tells for step in inward.giver if isinstance(step, steps.LoadFilter))
+    assert inward.replace(giver=()) == plain
+    nameless = OUTWARD.replace(name="", guest="unix:/run/x")
+    outward = plan_enclave(SPEC.replace(outward=(OUTWARD, nameless)), ROOT)
+    assert not outward.giver
+    (listening,) = [step for step in outward.setup if isinstance(step, steps.ListenInside)]
+    assert listening.places == ("127.0.1.1:443", "unix:/run/x", "127.0.0.1:53", "udp:127.0.0.1:53")
+    assert kinds(outward.setup).index(steps.LoopbackUp) < kinds(outward.setup).index(steps.ListenInside)
+
+
+def test_names_lead_to_addresses_inside() -> None:
+    files = etc_files(SPEC.replace(outward=(OUTWARD,)), resolv_conf=b"of the host")
+    assert files["/etc/hosts"].decode().splitlines()[-1] == "127.0.1.1 api.example.com"
+    assert files["/etc/resolv.conf"] == b"nameserver 127.0.0.1\n"
 
 
 def test_terminals_are_replaced() -> None:

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, cast
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from . import extension
 from .keypair import key_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cryptography.hazmat.primitives.asymmetric.types import (
         CertificateIssuerPrivateKeyTypes,
         CertificatePublicKeyTypes,
@@ -142,6 +144,37 @@ def evidence_certificate(authority: SigningKey, subject: PublicKey, validity: Va
     builder = _identifiers(builder, issuer, identifier)
     builder = builder.add_extension(key_usage(signs_certificates=False), critical=True)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    return _sign(builder, authority)
+
+
+def tls_certificate(
+    authority: SigningKey,
+    subject: PublicKey,
+    names: Sequence[str],
+    evidence: x509.UnrecognizedExtension,
+    validity: Validity,
+) -> bytes:
+    """Return the certificate of a program's key for TLS.
+
+    It differs from one for evidence by extensions that evidence must not have, so the program, which has this key, can
+    sign no evidence with it.
+
+    Args:
+        authority: the layer's key, or the key itself where nobody certifies it.
+        subject: the program's key.
+        names: DNS names it is for.
+        evidence: about the key.
+        validity: of the certificate.
+    """
+    issuer, identifier = key_id(authority.public), key_id(subject)
+    builder = _builder(subject, _name(issuer), _name(identifier), validity.times, identifier)
+    builder = _identifiers(builder, issuer, identifier)
+    builder = builder.add_extension(key_usage(signs_certificates=False), critical=True)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    builder = builder.add_extension(uses, critical=False)
+    subjects = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+    builder = builder.add_extension(subjects, critical=False).add_extension(evidence, critical=False)
     return _sign(builder, authority)
 
 

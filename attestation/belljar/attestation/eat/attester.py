@@ -25,6 +25,8 @@ from .statement import PROFILE, Statement, to_cbor, to_json
 from .token import CWT_TYPE, JWT_TYPE, sign_cwt, sign_jwt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from belljar.attestation.dice.enclave import Enclave
     from belljar.attestation.roots.root import RootOfTrust
 
@@ -108,6 +110,14 @@ class Attester:
         if not certificates:
             raise RootCannot(f"{self._root.kind} certifies no keys, and a JWT needs a chain", hint="ask for a CWT")
         return sign_jwt(to_json(self._statement(request)), self._key, certificates)
+
+    def certified(self, make: Callable[[SigningKey | None], bytes]) -> tuple[bytes, ...]:
+        """Return a certificate that the enclave's layer signs, and the chain it rests on, without the run's own key.
+
+        Args:
+            make: given the layer's key, or None where this kind of root certifies no keys, returns the certificate.
+        """
+        return (make(self._layer), *self._chain)
 
     def _certificates(self, now: int) -> tuple[bytes, ...]:
         if self._layer is None:

@@ -1,6 +1,7 @@
 """The guest's side of the fork: three processes, each of which becomes the next.
 
-    outer    new namespaces, opens /dev/fuse while it still may, waits for its ids, makes init its sibling, ends
+    outer    new namespaces, opens /dev/fuse while it still may, waits for its ids, makes init its sibling, ends;
+             with a gateway it stays, and gives it sockets (sockets.py)
     init     pid 1: takes the setup steps, starts the program, gives everything up, reaps until the program ends
     program  pid 2: takes the confinement steps, executes
 
@@ -94,6 +95,8 @@ def enter(entry: Entry) -> NoReturn:
     """Be the guest's side. Every failure is told to the supervisor as what was being done, with the errno."""
     try:
         __import__("termios")  # for confine.py, which can import nothing any more
+        if entry.plan.has_gateway:
+            __import__("belljar.libos.guest.sockets")
         # Once the root is the guest's, an import would bring its files into our processes: there shall be none.
         sys.meta_path.clear()
         _outer(entry)
@@ -143,11 +146,22 @@ def _outer(entry: Entry) -> None:
     if pid:
         names = [name for name in _JOINED if name != "net" or name in entry.plan.namespaces] if entry.enterable else []
         opened = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names]
-        entry.control.send(messages.INIT, b"%d" % pid, descriptors=opened)
-        os._exit(0)
+        _leave(entry, pid, opened)
     materials = mounts.Materials(devices[0], devices[1], devices[2:], captured, owner=_owner(entry.plan))
     materials.attestation = devices[-1]
     _init(entry, materials)
+
+
+def _leave(entry: Entry, init: int, opened: list[int]) -> NoReturn:
+    """Tell the supervisor of init, and end; or stay, and give it sockets."""
+    if not entry.plan.giver:
+        entry.control.send(messages.INIT, b"%d" % init, descriptors=opened)
+        os._exit(0)
+    from . import sockets  # `enter` has imported it
+
+    ours, theirs = sockets.line()
+    entry.control.send(messages.INIT, b"%d" % init, descriptors=[*opened, theirs.fileno()])
+    sockets.give(entry, ours)
 
 
 def _expect(entry: Entry, kind: bytes) -> list[int]:
@@ -180,7 +194,7 @@ def _init(entry: Entry, materials: mounts.Materials) -> None:
     for step in entry.plan.setup:
         entry.doing = step.describe()
         mounts.take(step, materials)
-        _tell(entry.control, step)
+        _tell(entry.control, step, materials)
     entry.doing = "wait for the caller"
     _take_commission(entry, _expect(entry, messages.START))
     entry.doing = "fork the program"
@@ -193,10 +207,14 @@ def _init(entry: Entry, materials: mounts.Materials) -> None:
     _reap(entry.control, program)
 
 
-def _tell(control: Control, step: steps.Step) -> None:
+def _tell(control: Control, step: steps.Step, materials: mounts.Materials) -> None:
     """Tell the supervisor of a step that it waits for; if it has died meanwhile, this raises EPIPE."""
     if isinstance(step, steps.MountVolume):
         control.send(messages.VOLUME, b"%d" % step.number)
+    elif isinstance(step, steps.ListenInside):
+        control.send(messages.LISTENING, descriptors=materials.listening)
+        for descriptor in materials.listening:
+            os.close(descriptor)
     elif type(step) in _TOLD:
         control.send(_TOLD[type(step)])
 

@@ -50,6 +50,7 @@ class Materials:
 
     Attributes:
         attestation: /dev/fuse for the files for evidence, or -1.
+        listening: sockets that a step has opened for the gateway.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Materials:
         self.captured = captured
         self.owner = owner
         self.attestation = -1
+        self.listening: list[int] = []
         self.kept: dict[str, int] = {}
         self.cpus: set[int] = set()
 
@@ -259,6 +261,13 @@ def _loopback_up(_step: steps.Step, _materials: Materials) -> None:
         control.close()
 
 
+def _listen_inside(step: steps.Step, materials: Materials) -> None:
+    from .sockets import listening  # only with a gateway; `enter` has imported it
+
+    assert isinstance(step, steps.ListenInside)
+    materials.listening = listening(step.places)
+
+
 def _read_only_bind(path: str, flags: int) -> None:
     kernel.mount(path, path, None, kernel.MS_BIND | kernel.MS_REC)
     kernel.mount("none", path, None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | flags)
@@ -285,4 +294,5 @@ _TAKE: dict[type[steps.Step], Callable[[steps.Step, Materials], None]] = {
     steps.PivotRoot: _pivot_root,
     steps.SetHostName: _set_host_name,
     steps.LoopbackUp: _loopback_up,
+    steps.ListenInside: _listen_inside,
 }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
+    from belljar.fs.pseudo import PseudoFolder
     from belljar.libos.spec import EnclaveSpec
 
     from .evidence import Evidence, VolumeRoot
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 GUEST = "guest-data"
+CHANNEL = "channel"
+CERTIFICATE = "csr"
 
 
 class NotAttested(Exception):
@@ -29,14 +32,28 @@ class NotAttested(Exception):
 
 
 class Attestor:
-    """Makes evidence of one run."""
+    """Makes evidence of one run.
+
+    Attributes:
+        peers: the guest's folder of who is connected to it; None if it has none.
+    """
 
     def __init__(self) -> None:
+        self.peers: PseudoFolder | None = None
         self._spec: EnclaveSpec | None = None
         self._volumes: Callable[[], list[VolumeRoot]] = list
         self._evidence: Evidence | None = None
         self._lock = allocate_lock()
         self.roots: Callable[[], list[int]] = list
+
+    def files(self, spec: EnclaveSpec) -> PseudoFolder:
+        """Return the guest's files for evidence; answers follow what `begin` is told."""
+        from belljar.fs.pseudo import PseudoFolder
+
+        from .guest_files import evidence_tree
+
+        self.peers = PseudoFolder({}) if spec.inward else None
+        return evidence_tree(self, self.peers)
 
     def begin(
         self, spec: EnclaveSpec, volumes: Callable[[], list[VolumeRoot]] | None, roots: Callable[[], list[int]]
@@ -85,6 +102,10 @@ class Attestor:
     def target(self) -> bytes:
         """Return this enclave's target info, 512 bytes; raises NotAttested."""
         return self._answer(lambda made: made.target())
+
+    def identity(self) -> tuple[bytes, bytes, bytes]:
+        """Return a TLS key of the guest's own, its certificate, and the chain: PEM; raises NotAttested."""
+        return self._answer(lambda made: made.identity(now=int(time.time())))
 
     def key(self, name: str) -> bytes:
         """Return one of Gramine's two keys; raises NotAttested."""

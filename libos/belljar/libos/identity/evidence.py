@@ -19,6 +19,8 @@ from belljar.attestation.attesting import (
     Run,
     Sealer,
     attest,
+    identity_certificate,
+    identity_key,
     make_report,
     media_type,
     quoter,
@@ -31,7 +33,7 @@ from belljar.attestation.attesting import (
 from .root import commitment, enclave_of, task_of
 
 if TYPE_CHECKING:
-    from belljar.attestation.attesting import Quoter
+    from belljar.attestation.attesting import IdentityFiles, Quoter
     from belljar.attestation.platforms import RootOfTrust
     from belljar.libos.spec import EnclaveSpec
 
@@ -66,6 +68,9 @@ class Evidence:
             ),
         )
         self._quoter: tuple[int, Quoter] | None = None
+        self._name = spec.name
+        self._tls_key = identity_key()
+        self._identity: tuple[int, IdentityFiles] | None = None
 
     @property
     def certifies(self) -> bool:
@@ -106,6 +111,19 @@ class Evidence:
     def target(self) -> bytes:
         """Return what others need to make a report for this enclave, 512 bytes."""
         return target_info(self._enclave).pack()
+
+    def identity(self, *, now: int) -> tuple[bytes, bytes, bytes]:
+        """Return a TLS key for the program, its certificate, and that with those below it, as PEM.
+
+        The key is made once for the run; the certificate holds for seven days, and is made anew when it is asked for
+        after six.
+        """
+        if self._identity is None or now > self._identity[0]:
+            names = (self._name, "localhost")
+            made = identity_certificate(self._attester, self._tls_key, names, now=now)
+            self._identity = now + _QUOTER_S, made
+        made = self._identity[1]
+        return made.key, made.certificate, made.chain
 
     def key(self, name: str) -> bytes:
         """Return one of Gramine's two keys, 16 bytes."""

@@ -33,14 +33,29 @@ POLICIES = ("measurement", "signer")
 _SPECIAL = ("_sgx_mrenclave", "_sgx_mrsigner")
 
 
-def evidence_tree(attestor: Attestor) -> PseudoFolder:
-    """Return the tree: `attestation` for /dev/attestation, `report` for /sys/kernel/config/tsm/report."""
+def evidence_tree(attestor: Attestor, peers: PseudoFolder | None = None) -> PseudoFolder:
+    """Return the tree: `attestation` for /dev/attestation, `report` for /sys/kernel/config/tsm/report.
+
+    Args:
+        attestor: who answers.
+        peers: what the gateway says of who is connected; None without a gateway.
+    """
     entries = PseudoFolder({}, make_folder=lambda _name: _Entry(attestor).folder(), most=MAX_ENTRIES)
-    attestation = _Gramine(attestor).folder()
-    attestation.children["sealing"] = PseudoFolder(
-        {}, make_folder=lambda _name: _Sealing(attestor).folder(), most=MAX_ENTRIES
-    )
-    return PseudoFolder({"attestation": attestation, "report": entries})
+    own = _Gramine(attestor).folder()
+    own.children["identity"] = _identity(attestor)
+    own.children["sealing"] = PseudoFolder({}, make_folder=lambda _name: _Sealing(attestor).folder(), most=MAX_ENTRIES)
+    if peers is not None:
+        own.children["peers"] = peers
+    return PseudoFolder({"attestation": own, "report": entries})
+
+
+def _identity(attestor: Attestor) -> PseudoFolder:
+    """Return the files for programs that end TLS themselves: a key of theirs, and who answers for it."""
+
+    def part(number: int) -> PseudoFile:
+        return PseudoFile(lambda _pid: _asked(lambda: attestor.identity()[number]))
+
+    return PseudoFolder({"key.pem": part(0), "cert.pem": part(1), "chain.pem": part(2)})
 
 
 def _asked(ask: Callable[[], bytes]) -> bytes:

@@ -24,6 +24,8 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a guest path
 RESERVED_DIRECTORIES = ("/dev", "/proc", "/sys", "/tmp")  # noqa: S108 - guest paths; they always exist
 SHM_BYTES = 256 << 20  # a limit, not a reservation; multiprocessing and torch use it
 
+QUESTIONS = ("127.0.0.1:53", "udp:127.0.0.1:53")  # where resolvers inside ask for names
+
 _HOST_ID_BASE = 0x70000000  # above what systemd gives to containers, below 2^31
 _IDS_PER_ENCLAVE = 2
 _FEWEST_IDS = 1024
@@ -77,6 +79,8 @@ class Plan(Value):
         setup: what the enclave's init does before the program exists.
         confine: what the program's process does before it executes the program.
         execute: the last step.
+        giver: what the process that made the namespaces does before it gives sockets of the guest's network to the
+            gateway; empty if it ends.
     """
 
     namespaces: tuple[str, ...]
@@ -84,10 +88,14 @@ class Plan(Value):
     setup: tuple[steps.Step, ...]
     confine: tuple[steps.Step, ...]
     execute: steps.Execute
+    giver: tuple[steps.Step, ...] = ()
 
     def describe(self) -> str:
         """Return the whole plan for people, a line per step."""
         lines = [f"unshare namespaces: {' '.join(self.namespaces)}", self.ids.describe()]
+        if self.giver:
+            lines.append("stay outside of the pid namespace, to give the gateway sockets of the guest's network:")
+            lines += [f"  {step.describe()}" for step in self.giver]
         lines += [step.describe() for step in self.setup]
         lines += ["fork: pid 1 reaps and waits, pid 2 goes on:"]
         lines += [step.describe() for step in (*self.confine, self.execute)]
@@ -97,6 +105,11 @@ class Plan(Value):
     def attests(self) -> bool:
         """Whether the guest has files to ask for evidence."""
         return any(isinstance(step, steps.MountAttestation) for step in self.setup)
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether anything leads in or out of the guest's network."""
+        return bool(self.giver) or any(isinstance(step, steps.ListenInside) for step in self.setup)
 
     def with_rest(self, confine: tuple[object, ...], execute: object) -> Plan:
         """Return the same building with another program: its confinement and execution, as `Value.plain` gave them."""
@@ -118,6 +131,7 @@ def plan_enclave(spec: EnclaveSpec, host: Host, warmup: Warmup = ((), (), ())) -
         setup=tuple(_setup(spec, host, warmup)),
         confine=tuple(_confine(spec, host)),
         execute=steps.Execute(path=spec.executable, argv=spec.argv, environment=spec.environment),
+        giver=_giver(spec, host) if spec.inward else (),
     )
 
 
@@ -189,9 +203,26 @@ def _setup(spec: EnclaveSpec, host: Host, warmup: Warmup) -> list[steps.Step]:
     plan += [steps.PivotRoot(), steps.SetHostName(name=spec.name)]
     if not spec.host_network:
         plan.append(steps.LoopbackUp())
+    if spec.outward:
+        plan.append(steps.ListenInside(places=listening_places(spec)))
     plan.append(steps.LookUpUsed(paths=warmup[0], folders=warmup[1]))
     plan.append(steps.LeaveCpu())
     return plan
+
+
+def listening_places(spec: EnclaveSpec) -> tuple[str, ...]:
+    """Return where the gateway listens inside: each outward place once, then, where names lead there, for questions."""
+    places = tuple(dict.fromkeys(outward.guest for outward in spec.outward))
+    named = any(outward.name for outward in spec.outward)
+    return (*places, *(QUESTIONS if named else ()))
+
+
+def _giver(spec: EnclaveSpec, host: Host) -> tuple[steps.Step, ...]:
+    return (
+        steps.BecomeUser(uid=spec.user.uid, gid=spec.user.gid, clear_groups=host.privileged),
+        steps.NoNewPrivileges(),
+        *(steps.LoadFilter(program=program, tells=False) for program in spec.filters),
+    )
 
 
 def _is_in_scratch(path: str, spec: EnclaveSpec) -> bool:

@@ -223,6 +223,19 @@ class LoopbackUp(Step):
         return "bring up the loopback interface, the only one"
 
 
+class ListenInside(Step):
+    """Open the sockets in the guest's network on which the gateway answers.
+
+    Attributes:
+        places: "127.x.y.z:PORT", "udp:127.x.y.z:PORT" or "unix:/path".
+    """
+
+    places: tuple[str, ...]
+
+    def describe(self) -> str:
+        return f"listen for the gateway on {' '.join(self.places)}"
+
+
 class NewSession(Step):
     """Leave the supervisor's session and terminal."""
 

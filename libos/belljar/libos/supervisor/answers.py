@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from belljar.libos.gateway.gateway import Gateway
     from belljar.libos.identity.attestor import Attestor
     from belljar.libos.limits.cgroups import Cgroups
     from belljar.libos.outcome import Outcome
@@ -61,6 +62,7 @@ class Answers:
     Attributes:
         watch: who can be asked to end it; set it before anybody asks.
         attestor: who makes evidence; likewise.
+        gateway: what leads in and out of it; None if nothing does.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Answers:
         self._spec_file = -1
         self.watch: Asked | None = None
         self.attestor: Attestor | None = None
+        self.gateway: Gateway | None = None
         self._table: dict[str, Callable[[Fields, list[int]], tuple[Fields, list[int]] | None]] = {
             "status": lambda _fields, _descriptors: (self.status(), []),
             "stats": lambda _fields, _descriptors: (self.stats(), []),
@@ -117,7 +120,8 @@ class Answers:
         }
 
     def stats(self) -> Fields:
-        """Return what the enclave uses: bytes, seconds, numbers."""
+        """Return what the enclave uses: bytes, seconds, numbers; with a gateway, what that counts."""
+        led: Fields = {} if self.gateway is None else {"gateway": self.gateway.stats()}
         roots = self._guest.roots()
         pids = processes(roots)
         used = self._cgroups.memory_used() or memory_used(roots)
@@ -131,6 +135,7 @@ class Answers:
             "supervisor_memory_bytes": _resident_bytes(),
             "processes": max(0, len(pids) - 1),  # without our init
             "uptime_s": round(time.time() - self._started, 1),
+            **led,
         }
 
     def refused(self) -> tuple[Refusal, ...]:

@@ -47,8 +47,15 @@ class Events:
 
     def on_failure(self, failure: BaseException) -> None:
         """Note that a file server failed. Any thread."""
+        self._note("a file server", failure)
+
+    def on_gateway_failure(self, failure: BaseException) -> None:
+        """Note that the gateway failed. Any thread."""
+        self._note("the gateway", failure)
+
+    def _note(self, what: str, failure: BaseException) -> None:
         if len(self._failures) < _MAX_NOTED:
-            self._failures.append(f"a file server failed: {type(failure).__name__}: {failure}")
+            self._failures.append(f"{what} failed: {type(failure).__name__}: {failure}")
         self._wake()
 
     def _wake(self) -> None:

@@ -45,6 +45,8 @@ class Guest:
         control: closes when init ends.
         program: pidfd of the program, or -1 until it has started.
         namespaces: open namespaces of the enclave, for programs that join it; mostly none.
+        giver: line to who gives sockets of the guest's network, which is then `outer`; -1 if nobody does.
+        listening: sockets in the guest's network that the gateway answers on.
     """
 
     def __init__(self, control: Control, outer: int) -> None:
@@ -53,6 +55,8 @@ class Guest:
         self.program = -1
         self.outer = outer
         self.namespaces: list[int] = []
+        self.giver = -1
+        self.listening: list[int] = []
         self._callers: dict[int, str] = {}
 
     def end(self) -> None:
@@ -66,9 +70,9 @@ class Guest:
                 os.waitpid(pid, 0)
         self.outer = self.init = 0
         self.control.close()
-        for descriptor in self.namespaces:
+        for descriptor in (*self.namespaces, *self.listening, *([self.giver] if self.giver >= 0 else [])):
             os.close(descriptor)
-        self.namespaces = []
+        self.namespaces, self.listening, self.giver = [], [], -1
         if self.program >= 0:
             os.close(self.program)
             self.program = -1
@@ -141,7 +145,7 @@ def start(
         finally:
             for descriptor in captured:
                 os.close(descriptor)
-        _expect(guest, messages.MOUNTED, _know_init(guest))
+        _expect(guest, messages.MOUNTED, _know_init(guest, gives=bool(plan.giver)))
     except BaseException:
         os.close(root)
         os.close(generated)
@@ -171,7 +175,7 @@ def commission(guest: Guest, plan: Plan | None, streams: tuple[int, int, int], t
         os.close(file)
 
 
-def _know_init(guest: Guest) -> Message | None:
+def _know_init(guest: Guest, *, gives: bool) -> Message | None:
     """Wait until outer has named init; init runs already and may speak earlier: return the worst it said."""
     early = None
     while True:
@@ -179,7 +183,10 @@ def _know_init(guest: Guest) -> Message | None:
         if message[0] == messages.INIT:
             guest.init = int(message[1][0])
             guest.namespaces = message[2]
-            guest.outer_ended()
+            if gives:
+                guest.giver = guest.namespaces.pop()
+            else:
+                guest.outer_ended()
             return early
         if not message[0]:
             raise failure(*(early or message)[:2])

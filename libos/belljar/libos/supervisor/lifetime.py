@@ -23,9 +23,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from belljar.fs.pseudo import PseudoFolder
     from belljar.fs.serving import Warmup
     from belljar.libos.callers import Caller, Commission
+    from belljar.libos.gateway.gateway import Gateway
     from belljar.libos.identity.attestor import Attestor
     from belljar.libos.limits.cgroups import Cgroups
     from belljar.libos.limits.warden import Warden
@@ -97,7 +97,7 @@ class Lifetime:
                 self._warmup,
                 on_violation=events.on_violation,
                 on_failure=events.on_failure,
-                evidence=_evidence(attestor) if self._plan.attests else None,
+                evidence=attestor.files(self._spec) if self._plan.attests else None,
             )
             try:
                 return self._with_volumes(guest, _Standing(files, None, events, attestor), warden)
@@ -171,11 +171,13 @@ class Lifetime:
             if not plan.ids.deny_setgroups:
                 give_pipes_to(streams, plan.ids.uids[-1][1], plan.ids.gids[-1][1])
             standing[1].until_set_up(guest, everything=False)
+            standing[1].open_gateway(guest, wanted.spec, 2 if output is None else output.writer)
             commission(guest, None if plan is self._plan else plan, streams, terminal)
             if output is None:
                 let_go(0, 1)
             return self._watched(guest, wanted, *standing, terminal)
         finally:
+            standing[1].close_gateway()
             if terminal is not None:
                 terminal.restore()
 
@@ -200,6 +202,7 @@ class Lifetime:
             directory.name, wanted.spec, guest=guest, files=files, cgroups=self._cgroups, refusals=refusals
         )
         answers.attestor = standing.attesting(wanted.spec, guest)
+        answers.gateway = standing.start_gateway()
         desk = Desk(directory.listener, answers.answer)
         last = None
         try:
@@ -237,12 +240,50 @@ class _Standing:
         self.volumes = volumes
         self.events = events
         self.attestor = attestor
+        self._gateway: Gateway | None = None
         self._is_set_up = False
 
     def attesting(self, spec: EnclaveSpec, guest: Guest) -> Attestor:
         """Return what makes evidence of the enclave, now that it is known what runs in it."""
         self.attestor.begin(spec, self.volumes.roots if self.volumes else None, guest.roots)
         return self.attestor
+
+    def open_gateway(self, guest: Guest, spec: EnclaveSpec, said: int) -> None:
+        """Open what leads in and out of the enclave, if its manifest opens anything.
+
+        Args:
+            guest: the enclave, whose sockets become the gateway's.
+            spec: with what it opens.
+            said: descriptor for lines about refused connections.
+
+        Raises:
+            SandboxUnavailable: an address is taken, or a file of an entry cannot be used.
+        """
+        if not (spec.inward or spec.outward):
+            return
+        from belljar.libos.gateway.gateway import Gateway, Means
+
+        inside, giver = tuple(guest.listening), guest.giver
+        guest.listening, guest.giver = [], -1
+        self._gateway = Gateway(
+            spec,
+            Means(
+                attestor=self.attestor, peers=self.attestor.peers, inside=inside, giver=giver, said=said,
+                on_failure=self.events.on_gateway_failure,
+            ),
+        )  # fmt: skip
+
+    def start_gateway(self) -> Gateway | None:
+        """Serve connections from now on; return the gateway, if there is one."""
+        if self._gateway is not None:
+            self._gateway.start()
+        return self._gateway
+
+    def close_gateway(self) -> None:
+        """Let connections end for a moment, and release everything."""
+        gateway, self._gateway = self._gateway, None
+        if gateway is not None:
+            gateway.close()
 
     def until_set_up(self, guest: Guest, *, everything: bool) -> None:
         """Wait until init has built everything, and only waits for the program's start.
@@ -255,11 +296,13 @@ class _Standing:
             SandboxUnavailable: a step failed.
         """
         while not self._is_set_up:
-            name, fields, _ = guest.control.receive()
+            name, fields, descriptors = guest.control.receive()
             if name == messages.VOLUME and self.volumes is not None:
                 self.volumes.serve(int(fields[0]), init=guest.init)
             elif name == messages.ATTESTATION:
                 self.files.serve_attestation()
+            elif name == messages.LISTENING:
+                guest.listening = descriptors
             elif name == messages.SET_UP:
                 self.files.spread(everything=everything)
                 self._is_set_up = True
@@ -274,13 +317,6 @@ def _leave_word(directory: RunDirectory, last: Fields) -> None:
 
 
 _PLACES_OF_EVIDENCE = {"sys/kernel/config/tsm/report/.keep": bytes}
-
-
-def _evidence(attestor: Attestor) -> PseudoFolder:
-    """Return the guest's files for evidence."""
-    from belljar.libos.identity.guest_files import evidence_tree
-
-    return evidence_tree(attestor)
 
 
 def _with_problems(run: Run, problems: list[str]) -> Run:

@@ -160,10 +160,11 @@ class Watch:
 
     def _spare_init(self) -> None:
         """Have the kernel kill the program's processes first when memory runs out: init tells what happened."""
-        try:
-            write_text(f"/proc/{self._guest.init}/oom_score_adj", read_text("/proc/self/oom_score_adj"))
-        except OSError:  # an ordinary user may not; init does it itself
-            pass
+        for pid in (self._guest.init, self._guest.outer):
+            try:
+                write_text(f"/proc/{pid}/oom_score_adj", read_text("/proc/self/oom_score_adj"))
+            except OSError:  # an ordinary user may not; init does it itself
+                pass
 
     def _ended(self, status: int) -> Outcome:
         outcome = from_wait_status(status)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _NSSWITCH = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n"
 _NO_NETWORK = "# this enclave has no network\n"
+_GATEWAY = "nameserver 127.0.0.1\n"
 
 
 def etc_files(spec: EnclaveSpec, *, resolv_conf: bytes) -> dict[str, bytes]:
@@ -22,13 +23,16 @@ def etc_files(spec: EnclaveSpec, *, resolv_conf: bytes) -> dict[str, bytes]:
     """
     name = spec.name
     hosts = f"127.0.0.1 localhost {name}\n::1 localhost ip6-localhost ip6-loopback\n"
+    named = {outward.name: outward.guest.partition(":")[0] for outward in spec.outward if outward.name}
+    hosts += "".join(f"{address} {called}\n" for called, address in named.items())
+    unnamed = _GATEWAY if named else _NO_NETWORK
     return {
         "/etc/passwd": _passwd(spec.user).encode(),
         "/etc/group": _group(spec.user).encode(),
         "/etc/hostname": f"{name}\n".encode(),
         "/etc/hosts": hosts.encode(),
         "/etc/nsswitch.conf": _NSSWITCH.encode(),
-        "/etc/resolv.conf": resolv_conf if spec.host_network else _NO_NETWORK.encode(),
+        "/etc/resolv.conf": resolv_conf if spec.host_network else unnamed.encode(),
         # Stable for one measured program, different between programs, and nothing of the host's own.
         "/etc/machine-id": f"{spec.measurement.hex()[:32]}\n".encode(),
     }

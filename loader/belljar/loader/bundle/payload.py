@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MEMBERS = {"belljar", "format", "hashed", "host", "manifest"}
 _HASHED = {"index", "path", "source"}
 _HOST = {"path", "source"}
+_NETWORK = {"place", "value"}
 _INDEX = {"sha256", "size"}
 _HEX_DIGITS = 64
 
@@ -46,12 +47,14 @@ class Payload:
         manifest: members of the canonical manifest.
         hashed: the indexes, in the order they stand in the file.
         host: guest path -> source of every host mount.
+        network: what the network says and is not measured, by its place: addresses outside, files of secrets.
     """
 
     belljar: str
     manifest: dict[str, Json]
     hashed: tuple[IndexFile, ...]
     host: dict[str, str]
+    network: dict[str, str]
 
 
 def encode_payload(payload: Payload) -> bytes:
@@ -65,8 +68,10 @@ def encode_payload(payload: Payload) -> bytes:
         for part in payload.hashed
     ]
     host: list[Json] = [{"path": path, "source": source} for path, source in sorted(payload.host.items())]
+    network: list[Json] = [{"place": place, "value": value} for place, value in sorted(payload.network.items())]
     return canonical_bytes(
         {
+            **({"network": network} if network else {}),
             "belljar": payload.belljar,
             "format": layout.FORMAT,
             "hashed": hashed,
@@ -98,7 +103,11 @@ def _payload(members: object) -> Payload:
     known = cast("dict[str, Any]", members) if isinstance(members, dict) else {}
     if known.get("format") != layout.FORMAT:
         raise BundleRefused(f"the payload is of format {str(known.get('format'))[:80]!r}, expected {layout.FORMAT!r}")
-    if set(known) != _MEMBERS or not isinstance(known["manifest"], dict) or not isinstance(known["belljar"], str):
+    if (
+        set(known) - {"network"} != _MEMBERS
+        or not isinstance(known["manifest"], dict)
+        or not isinstance(known["belljar"], str)
+    ):
         raise BundleRefused(f"the payload has the members {', '.join(sorted(known))[:200]}, expected others")
     if len(known["hashed"]) > layout.MAX_INDEXES:
         raise BundleRefused(f"the payload names {len(known['hashed'])} indexes, expected at most {layout.MAX_INDEXES}")
@@ -108,7 +117,11 @@ def _payload(members: object) -> Payload:
         raise BundleRefused("the indexes are not in the order of their mounts")
     host = {_text(row["path"]): _source(row["source"]) for row in known["host"] if set(row) == _HOST}
     manifest = cast("dict[str, Json]", known["manifest"])
-    return Payload(belljar=known["belljar"], manifest=manifest, hashed=hashed, host=host)
+    network = {_text(row["place"]): _text(row["value"]) for row in known.get("network", []) if set(row) == _NETWORK}
+    for place, value in network.items():
+        if not is_address(place):
+            _source(value)
+    return Payload(belljar=known["belljar"], manifest=manifest, hashed=hashed, host=host, network=network)
 
 
 def _index_file(row: dict[str, Any]) -> IndexFile:
@@ -133,6 +146,11 @@ def _source(value: object) -> str:
     if not text or "\0" in text or text != posixpath.normpath(text) or ".." in parts:
         raise BundleRefused(f"the source {text!r} is not a plain path")
     return text
+
+
+def is_address(place: str) -> bool:
+    """Say whether what stands at a place of the network is an address, and no file."""
+    return place.endswith(".outside")
 
 
 def relative_to(folder: str, source: str) -> str:

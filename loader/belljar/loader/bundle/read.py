@@ -19,7 +19,7 @@ from belljar.fs.serving import Index
 from belljar.loader.errors import BundleRefused, LoaderError
 
 from . import layout
-from .payload import Payload, absolute_in, decode_payload
+from .payload import Payload, absolute_in, decode_payload, is_address
 from .restore import restore
 
 if TYPE_CHECKING:
@@ -106,6 +106,10 @@ def read_open_bundle(descriptor: int, path: str) -> Bundle:
             payload.manifest,
             {part.path: absolute_in(folder, part.source) for part in payload.hashed},
             {mount: absolute_in(folder, source) for mount, source in payload.host.items()},
+            {
+                place: found if is_address(place) else absolute_in(folder, found)
+                for place, found in payload.network.items()
+            },
         )
         indexes = tuple(_indexes(descriptor, layout.HEADER.size + len(body), payload))
         entries = tuple(

@@ -15,6 +15,7 @@ from belljar.attestation.measurement import FORMAT, Json, NotCanonical, canonica
 from belljar.loader.canonical import Decided, Pinned, canonical_members
 from belljar.loader.errors import BundleRefused
 from belljar.loader.manifest.model import FROM_HOST, MANIFEST_VERSION, GuestPath, Manifest
+from belljar.loader.networks.forms import manifest_network, not_measured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,13 +24,16 @@ _PREFIX = "sha256:"
 _guest_path: TypeAdapter[str] = TypeAdapter(GuestPath)
 
 
-def restore(members: dict[str, Json], hashed: Mapping[str, str], host: Mapping[str, str]) -> Decided:
+def restore(
+    members: dict[str, Json], hashed: Mapping[str, str], host: Mapping[str, str], network: Mapping[str, str]
+) -> Decided:
     """Return what a canonical manifest says.
 
     Args:
         members: of the canonical manifest.
         hashed: guest path -> source of every hashed mount, in their order.
         host: the same of every other mount that has a source.
+        network: what the network says and is not measured, by its place.
 
     Raises:
         BundleRefused: it is not a canonical manifest of this version.
@@ -37,7 +41,7 @@ def restore(members: dict[str, Json], hashed: Mapping[str, str], host: Mapping[s
     if members.get("format") != FORMAT:
         raise BundleRefused(f"the manifest is of format {members.get('format')!r}, expected {FORMAT!r}")
     try:
-        decided = _decided(members, hashed, host)
+        decided = _decided(members, hashed, host, network)
         again: dict[str, Json] = {**canonical_members(decided), "format": FORMAT}
     except ValidationError as error:
         first = error.errors()[0]
@@ -50,14 +54,18 @@ def restore(members: dict[str, Json], hashed: Mapping[str, str], host: Mapping[s
             raise BundleRefused(f"the manifest is not in the form that is measured: see {name}")
     if {m.path for m in decided.manifest.mounts if isinstance(m, FROM_HOST)} != set(host):
         raise BundleRefused("the host mounts of the manifest are not those that have a source")
+    if not_measured(decided.manifest.network) != dict(network):
+        raise BundleRefused("the addresses of the bundle are not those of its manifest's network")
     if [tree.path for tree in decided.pinned] != list(hashed):
         raise BundleRefused("the hashed mounts of the manifest are not those that have an index")
     return decided
 
 
-def _decided(members: dict[str, Any], hashed: Mapping[str, str], host: Mapping[str, str]) -> Decided:
+def _decided(
+    members: dict[str, Any], hashed: Mapping[str, str], host: Mapping[str, str], network: Mapping[str, str]
+) -> Decided:
     return Decided(
-        manifest=Manifest.model_validate(_manifest(members, host)),
+        manifest=Manifest.model_validate(_manifest(members, host, network)),
         pinned=tuple(
             Pinned(
                 path=_guest_path.validate_python(mount["path"]),
@@ -75,7 +83,7 @@ def _decided(members: dict[str, Any], hashed: Mapping[str, str], host: Mapping[s
     )
 
 
-def _manifest(members: dict[str, Any], host: Mapping[str, str]) -> dict[str, Any]:
+def _manifest(members: dict[str, Any], host: Mapping[str, str], network: Mapping[str, str]) -> dict[str, Any]:
     """Return the manifest as a person would have written it."""
     rule, limits, calls = members["arguments"], members["limits"], members["system_calls"]
     cpus, run_time = limits["cpu_millis"], limits["run_time_ms"]
@@ -98,7 +106,10 @@ def _manifest(members: dict[str, Any], host: Mapping[str, str]) -> dict[str, Any
             "run_time": None if run_time is None else f"{run_time}ms",
         },
         "system_calls": {"insecure_allow": calls["allow"], "deny": calls["deny"]},
-        "network": {"insecure_host": members["network"] == "host"},
+        "network": {
+            "insecure_host": members["network"] == "host",
+            **manifest_network(members.get("gateway", {}), network),
+        },
         "insecure_exec": members["exec"] == "any",
         "attestation": members.get("attestation", {}),
         "integrity": {"insecure_continue": members["integrity"] == "continue"},

@@ -12,10 +12,11 @@ from belljar.attestation.measurement import FORMAT, NotCanonical
 from belljar.loader.canonical import canonical_members
 from belljar.loader.errors import LoaderError
 from belljar.loader.manifest.model import FROM_HOST
+from belljar.loader.networks.forms import not_measured
 from belljar.loader.version import VERSION
 
 from . import layout
-from .payload import IndexFile, Payload, encode_payload, relative_to
+from .payload import IndexFile, Payload, encode_payload, is_address, relative_to
 
 if TYPE_CHECKING:
     from belljar.attestation.keys import SigningKey
@@ -82,5 +83,9 @@ def _payload(measured: Measured, folder: str, indexes: list[bytes]) -> Payload:
             mount.path: relative_to(folder, mount.source)
             for mount in cast("list[object]", measured.decided.manifest.mounts)
             if isinstance(mount, FROM_HOST)
+        },
+        network={
+            place: found if is_address(place) else relative_to(folder, found)
+            for place, found in not_measured(measured.decided.manifest.network).items()
         },
     )

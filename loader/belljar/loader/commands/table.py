@@ -32,6 +32,7 @@ COMMANDS = (
             Option(name="explain", help="print the derived manifest instead of running"),
             Option(name="dry-run", help="print every step instead of taking it"),
             Option(name="fresh", help="look at every file again, whatever is remembered"),
+            Option(name="listen", value="GUEST=ADDRESS", many=True, help="lead ADDRESS outside to GUEST inside"),
             _SIGNER,
         ),
         run="belljar.loader.resident.client",

@@ -77,6 +77,7 @@ def _insecure(parsed: ParsedManifest) -> Iterator[Finding]:
     if manifest.network.insecure_host:
         place = parsed.place("network", "insecure_host")
         yield Finding(level=NOTE, place=place, message="insecure: the program has the host's network")
+    yield from _insecure_network(parsed)
     if manifest.integrity.insecure_continue:
         place = parsed.place("integrity", "insecure_continue")
         message = "insecure: the enclave goes on when a host file is not what was measured"
@@ -88,6 +89,21 @@ def _insecure(parsed: ParsedManifest) -> Iterator[Finding]:
         place = parsed.place_in(("system_calls", "insecure_allow"), name)
         message = f"insecure: the system call {name} is allowed, with any arguments"
         yield Finding(level=NOTE, place=place, message=message)
+
+
+def _insecure_network(parsed: ParsedManifest) -> Iterator[Finding]:
+    network = parsed.manifest.network
+    lists = ("listen", network.listen), ("connect", network.connect), ("internet", network.internet)
+    messages = {
+        "insecure_plain": "insecure: bytes pass without TLS and without attestation",
+        "insecure_private": "insecure: the name may lead into private networks, and to this machine",
+    }
+    for name, entries in lists:
+        for number, entry in enumerate(entries):
+            for key, message in messages.items():
+                if getattr(entry, key, False):
+                    place = parsed.place("network", name, number, key)
+                    yield Finding(level=NOTE, place=place, message=message)
 
 
 def _environment(parsed: ParsedManifest) -> Iterator[Finding]:

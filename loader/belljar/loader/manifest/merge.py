@@ -1,7 +1,8 @@
 """Merge a manifest with the one it extends. Pure.
 
-What the later one says wins. Mappings are merged key by key; `programs`, `mounts` and the lists of names are added up,
-and a mount replaces an earlier one at the same path. `argv` is one thing and is replaced as a whole.
+What the later one says wins. Mappings are merged key by key; `programs`, `mounts`, what the network opens and the
+lists of names are added up, and a mount replaces an earlier one at the same path. `argv` is one thing and is replaced
+as a whole.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     AnySection = TypeVar("AnySection", bound=BaseModel)
 
 _ADDED_UP = frozenset({"programs", "pass_", "insecure_allow", "deny"})
+_LISTED = frozenset({"listen", "connect", "internet"})
 _SECTIONS = frozenset({"environment", "user", "limits", "system_calls", "network", "integrity", "attestation"})
 
 
@@ -36,7 +38,9 @@ def _changes(base: BaseModel, later: BaseModel) -> dict[str, object]:
     changes: dict[str, object] = {}
     for name in later.model_fields_set:
         new = getattr(later, name)
-        if name in _ADDED_UP:
+        if name in _LISTED:
+            changes[name] = [*getattr(base, name), *new]
+        elif name in _ADDED_UP:
             changes[name] = list(dict.fromkeys([*getattr(base, name), *new]))
         elif name == "set":
             changes[name] = {**getattr(base, name), **new}

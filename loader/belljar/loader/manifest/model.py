@@ -7,29 +7,16 @@ may extend another; what must be there in the end is checked in `parse.py`. Keys
 
 from __future__ import annotations
 
-import difflib
 import posixpath
 import re
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import Annotated, Literal
 
 from pathspec import GitIgnoreSpec
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from . import quantities
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .network import Network
+from .section import Cpus, Duration, Section, Size, Text
 
 MANIFEST_VERSION = 1
 MAX_ID = 65535  # ISVPRODID and ISVSVN of SGX are 16 bits: evidence in that shape must hold them
@@ -38,25 +25,9 @@ MAX_MOUNTS = 200  # so many descriptors fit into one message to the guest's side
 
 _OURS = ("/dev", "/proc", "/sys")  # made anew for every enclave: a mount in them would undo what they hide
 _MAX_STARS = 4  # in one pattern: each more can square the time to match a long name
-_MEANT = {  # what other tools call it
-    "cmd": "argv", "command": "argv", "entrypoint": "argv", "args": "argv", "cwd": "working_directory",
-    "workdir": "working_directory", "env": "environment", "files": "mounts", "volumes": "mounts",
-    "timeout": "limits.run_time", "version": "belljar", "memory": "limits.memory", "host": "insecure_host",
-    "syscalls": "system_calls",
-}  # fmt: skip
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a path in the enclave; people want another size
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-
-
-def _converted(convert: Callable[[object], int]) -> BeforeValidator:
-    def validate(value: object) -> int:
-        try:
-            return convert(value)
-        except ValueError as error:
-            raise PydanticCustomError("quantity", "{message}", {"message": str(error)}) from error
-
-    return BeforeValidator(validate)
 
 
 def _guest_path(value: object) -> object:
@@ -112,52 +83,12 @@ def _argument_rule(value: object) -> str | None:
     return "word" if value in ("none", "any") else None
 
 
-Size = Annotated[
-    int,
-    _converted(quantities.size_bytes),
-    WithJsonSchema({"type": ["integer", "string"], "pattern": quantities.SIZE_PATTERN, "examples": ["64MiB"]}),
-]
-Duration = Annotated[
-    int,
-    _converted(quantities.duration_ms),
-    WithJsonSchema({"type": "string", "pattern": quantities.TIME_PATTERN, "examples": ["30s", "2h"]}),
-]
-Cpus = Annotated[
-    int,
-    _converted(quantities.cpu_millis),
-    WithJsonSchema({"type": "number", "minimum": 0.01, "maximum": 4096}),
-]
 GuestPath = Annotated[str, BeforeValidator(_guest_path)]
 HashedPlace = Annotated[GuestPath, AfterValidator(_hashed_place)]
 Place = Annotated[GuestPath, AfterValidator(_place)]
-Text = Annotated[str, Field(max_length=32 * 1024, pattern=r"^[^\x00]*$")]
 Pattern = Annotated[Text, AfterValidator(_pattern)]
 Name = Annotated[str, Field(pattern=_NAME)]
 VariableName = Annotated[str, Field(pattern=_VARIABLE, max_length=200)]
-
-
-class Section(BaseModel):
-    """A mapping of the manifest. Unknown keys are refused, and the closest known one is named."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys_only(cls, value: object) -> object:
-        _refuse_unknown(_keys(value), [field.alias or name for name, field in cls.model_fields.items()])
-        return value
-
-
-def _keys(value: object) -> list[str]:
-    return [str(key) for key in cast("dict[object, object]", value)] if isinstance(value, dict) else []
-
-
-def _refuse_unknown(keys: list[str], known: list[str]) -> None:
-    for key in keys:
-        if key not in known:
-            close = [_MEANT[key]] if key in _MEANT else difflib.get_close_matches(key, known, 1, 0.6)
-            hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
-            raise PydanticCustomError("unknown_key", "unknown key {key}: {hint}", {"key": key, "hint": hint})
 
 
 class Environment(Section):
@@ -249,12 +180,6 @@ class SystemCalls(Section):
 
     insecure_allow: list[Text] = Field(default=[], description="Allowed beyond the default, with any arguments.")
     deny: list[Text] = Field(default=[], description="Refused although the default allows them.")
-
-
-class Network(Section):
-    """By default an enclave has a loopback interface of its own, and nothing else."""
-
-    insecure_host: bool = Field(default=False, description="Share the host's network: neither isolated nor attested.")
 
 
 class Integrity(Section):

@@ -19,6 +19,7 @@ from belljar.loader.errors import LoaderError, ManifestError, Problem
 
 from .merge import merge
 from .model import Manifest
+from .opening import open_network
 from .reader import MAX_BYTES, Document, Value, read_document
 from .variables import Variables
 
@@ -62,7 +63,7 @@ class ParsedManifest:
     Attributes:
         manifest: what it says; sources are absolute.
         file: path of the outermost file, for messages.
-        files: every file that was read, absolute, built-in ones left out.
+        files: every file that was read and is measured, absolute, built-in ones left out.
         document: the outermost file as read, for the places of later findings.
         mounts: where each mount stands, by its path in the enclave: the file and its number there.
     """
@@ -143,7 +144,7 @@ class _Reading:
 
 
 def _with_bases(document: Document, reading: _Reading, *, depth: int) -> Manifest:
-    manifest = _validate(document, reading.folder)
+    manifest = _validate(document, reading)
     merged: Manifest | None = None
     for number, name in enumerate(manifest.extends):
         if depth >= MAX_EXTENDS or len(reading.files) > MAX_FILES:
@@ -179,17 +180,21 @@ def _read(path: str) -> bytes:
         raise LoaderError(f"{path}: cannot read the manifest: {error.strerror}") from error
 
 
-def _validate(document: Document, folder: str) -> Manifest:
+def _validate(document: Document, reading: _Reading) -> Manifest:
+    folder = reading.folder
     value = _filled_in(document, document.value, (), Variables(folder))
     try:
         manifest = Manifest.model_validate(value)
     except ValidationError as error:
         raise ManifestError([_problem(document, details) for details in error.errors()]) from error
+    network = open_network(document, manifest.network, reading.folder, reading.files)
     mounts = [
         mount if mount.type == "tmpfs" else mount.model_copy(update={"source": _absolute(folder, mount.source)})
         for mount in manifest.mounts
     ]
     changes: dict[str, object] = {"mounts": mounts} if mounts else {}
+    if network is not manifest.network:
+        changes["network"] = network
     if manifest.programs:
         changes["programs"] = [_program(folder, name) for name in manifest.programs]
     if manifest.argv and manifest.argv[0] in manifest.programs:

@@ -15,7 +15,7 @@ from belljar.loader.version import VERSION
 
 from . import cache
 
-FORMAT = f"{VERSION} record 6"  # another version may resolve, plan or measure in another way
+FORMAT = f"{VERSION} record 7"  # another version may resolve, plan or measure in another way
 RACY_NS = 2_000_000_000  # as belljar.fs.measuring: younger stamps do not prove that nothing changed
 MAX_INPUTS = 20_000  # looking at more would cost more than it saves
 

@@ -62,6 +62,8 @@ def wish_of(request: Request) -> Wish | None:
         record = recall(target)
         if record is None or record.spec.volumes:  # keys, and whoever is asked for a passphrase, stay with the caller
             return None
+        if record.spec.inward or record.spec.outward:  # so do the addresses it listens at
+            return None
         return Wish(record=record, spec=complete(record, target))
     except LoaderError:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from belljar.libos.lifecycle import ask, statuses
 from belljar.loader.commands.errors import loader_errors
@@ -29,6 +29,11 @@ def main(parsed: Parsed) -> int:
         return 0
     head = ["NAME", "MEMORY", "LIMIT", "CPU", "PROCESSES", "SUPERVISOR", "SINCE"]
     sys.stdout.writelines(aligned([head, *map(_row, running)]))
+    led = [(run, run["gateway"]) for run in running if isinstance(run.get("gateway"), dict)]
+    if led:
+        names = ["GATEWAY", "OPEN", "SERVED", "REFUSED", "RECEIVED", "SENT", "LISTENING"]
+        rows = [_gateway_row(run, cast("dict[str, object]", found)) for run, found in led]
+        sys.stdout.writelines(aligned([names, *rows]))
     return 0
 
 
@@ -42,6 +47,13 @@ def _row(run: dict[str, object]) -> list[str]:
         f"{_mib(run['supervisor_memory_bytes'])}, {run['supervisor_cpu_s']} s",
         f"{run['uptime_s']} s",
     ]
+
+
+def _gateway_row(run: dict[str, object], found: dict[str, object]) -> list[str]:
+    listening = cast("list[object]", found["listening"])
+    counted = [str(found[name]) for name in ("open", "served", "refused")]
+    passed = [_mib(found[name]) for name in ("received_bytes", "sent_bytes")]
+    return [str(run["name"]), *counted, *passed, " ".join(map(str, listening)) or "nowhere"]
 
 
 def _mib(value: object) -> str:

@@ -1,0 +1,234 @@
+"""What the gateway does with one connection, for each kind of entry: who must prove what before anybody is connected.
+
+In comes a visit of a door; out comes a bridge that carries it. Inward, the guest learns of a connection only when the
+other side has proven what the entry asks. Outward, the guest's bytes are read only when the other side has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+from .addresses import Address, address
+from .bridge import PIECE, Bridge
+from .codecs import Plain, Tls
+from .hello import Hello
+from .resolving import connect_outside, keep_alive
+from .served import NotServed
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
+
+    from belljar.attestation.channel import Endpoint
+    from belljar.libos.spec import Inward, Outward
+
+    from .codecs import Codec
+    from .doors import Door, Visit
+    from .giving import Sockets
+    from .journal import Counts
+    from .peers import Peers
+
+_FIRST_S = 10.0  # after the start: so long a port that nobody listens at yet is tried again
+_AGAIN_S = 0.05
+
+
+class Around:
+    """What the ways of one gateway share.
+
+    Args:
+        counts: of the gateway.
+        threads: for slow work.
+        sockets: connections to the guest; None if none is ever made.
+        peers: shows the guest who comes.
+    """
+
+    def __init__(self, counts: Counts, threads: ThreadPoolExecutor, sockets: Sockets | None, peers: Peers) -> None:
+        self.counts = counts
+        self.sockets = sockets
+        self.peers = peers
+        self.workshop = memoryview(bytearray(PIECE)), threads
+        self._begun = asyncio.get_running_loop().time()
+
+    def bridge(self, visit: Visit, codec: Codec) -> Bridge:
+        """Return the bridge of a visit."""
+        visit.bridge = Bridge(codec, self.counts, self.workshop)
+        return visit.bridge
+
+    async def to_guest(self, where: Address) -> socket.socket:
+        """Return a connection to the guest; while it starts, that may take a moment.
+
+        Raises:
+            NotServed: nobody listens there.
+        """
+        loop = asyncio.get_running_loop()
+        while self.sockets is not None:
+            try:
+                return await self.sockets.connect(where)
+            except (ConnectionRefusedError, FileNotFoundError, BlockingIOError) as error:
+                if loop.time() - self._begun > _FIRST_S:
+                    raise NotServed(f"the program does not listen at {where}") from error
+            await asyncio.sleep(_AGAIN_S)
+        raise NotServed("no connection to the enclave can be made")
+
+
+class InwardWay:
+    """Connections from outside to the guest.
+
+    Args:
+        entry: of the specification.
+        around: what all ways share.
+        endpoint: of attested channels; None for plain connections.
+
+    Attributes:
+        door: the door they come through.
+    """
+
+    def __init__(self, entry: Inward, around: Around, endpoint: Endpoint | None) -> None:
+        self._entry = entry
+        self._around = around
+        self._endpoint = endpoint
+        self._guest = address(entry.guest)
+        self.door: Door | None = None
+
+    async def serve(self, visit: Visit) -> None:
+        """Serve one connection to its end."""
+        inside: socket.socket | None = None
+        port = 0
+        try:
+            async with asyncio.timeout(self._entry.traffic.handshake_ms / 1000):
+                bridge, places = await self._proven(visit)
+                inside = await self._around.to_guest(self._guest)
+                port = _port(inside)
+                header = self._introduce(visit, bridge.codec, places, port)
+                guest, inside = inside, None
+                await bridge.attach_near(guest, header)
+            await _through(bridge)
+        finally:
+            self._around.peers.go(port)
+            if inside is not None:
+                inside.close()
+
+    async def _proven(self, visit: Visit) -> tuple[Bridge, tuple[object, object]]:
+        """Return the bridge to who comes, once that has proven what it must, and both its addresses."""
+        places = _places(visit.end)
+        codec: Codec = Plain()
+        if self._endpoint is not None:
+            from .channels import session_of
+
+            codec = session_of(self._endpoint)
+        bridge = self._around.bridge(visit, codec)
+        await bridge.attach_far(visit.take())
+        await bridge.opened
+        if self.door is not None:
+            self.door.proven(visit)
+        return bridge, places
+
+    def _introduce(self, visit: Visit, codec: Codec, places: tuple[object, object], port: int) -> bytes:
+        """Say who comes, in the file of the guest and, if it is asked for, in a header."""
+        short = b""
+        if self._endpoint is not None:
+            from .channels import Channel
+            from .peers import described
+
+            if isinstance(codec, Channel):
+                peer = codec.peer
+                short = described(peer, visit.who, whole=False)
+                if port:
+                    self._around.peers.come(port, described(peer, visit.who, whole=True))
+        if not self._entry.proxy_protocol:
+            return b""
+        from .proxy import header
+
+        return header(*places, short)
+
+
+class OutwardWay:
+    """Connections of the guest to one place outside.
+
+    Args:
+        entry: of the specification.
+        around: what all ways share.
+        make: returns the codec of a new connection; None where the guest's own TLS passes through.
+    """
+
+    def __init__(self, entry: Outward, around: Around, make: Callable[[], Codec] | None) -> None:
+        self._entry = entry
+        self._around = around
+        self._make = make
+        self._outside = address(entry.outside)
+        self.door: Door | None = None
+
+    async def serve(self, visit: Visit) -> None:
+        """Serve one connection to its end."""
+        async with asyncio.timeout(self._entry.traffic.handshake_ms / 1000):
+            bridge = await self._connect(visit)
+        await _through(bridge)
+
+    async def _connect(self, visit: Visit) -> Bridge:
+        first = await self._first(visit) if self._make is None else b""
+        outside = await connect_outside(self._outside, private=self._entry.private)
+        try:
+            codec = Plain() if self._make is None else self._make()
+            if first:
+                codec.write(first)
+        except BaseException:
+            outside.close()
+            raise
+        bridge = self._around.bridge(visit, codec)
+        await bridge.attach_far(outside)
+        await bridge.opened
+        if self.door is not None:
+            self.door.proven(visit)
+        await bridge.attach_near(visit.take())
+        return bridge
+
+    async def _first(self, visit: Visit) -> bytes:
+        """Return the guest's first bytes, once they name the server that the manifest allows."""
+        hello, read = Hello(), b""
+        loop = asyncio.get_running_loop()
+        while visit.end is not None:
+            octets = await loop.sock_recv(visit.end, PIECE)
+            if not octets:
+                raise NotServed("the program ended the connection before it said which server it wants")
+            read += octets
+            named = hello.receive(octets)
+            if named is not None:
+                if named.lower().rstrip(".") != self._outside.host.lower():
+                    raise NotServed(f"the program wants the server {named[:80]}, expected {self._outside.host}")
+                return read
+        raise NotServed("gone")
+
+
+async def _through(bridge: Bridge) -> None:
+    why = await bridge.done
+    if why:
+        raise NotServed(why)
+
+
+def _places(outside: socket.socket | None) -> tuple[object, object]:
+    if outside is None or outside.family == socket.AF_UNIX:
+        return "", ""
+    keep_alive(outside)
+    return outside.getpeername(), outside.getsockname()
+
+
+def _port(inside: socket.socket) -> int:
+    return 0 if inside.family == socket.AF_UNIX else int(inside.getsockname()[1])
+
+
+def codec_maker(
+    entry: Outward, endpoint: Endpoint | None, context: ssl.SSLContext | None
+) -> Callable[[], Codec] | None:
+    """Return what makes the codec of a connection to one place outside."""
+    if endpoint is not None:
+        from .channels import session_of
+
+        known = endpoint
+        return lambda: session_of(known)
+    if context is not None:
+        trusted, name = context, address(entry.outside).host
+        return lambda: Tls(trusted, name)
+    return None if entry.security == "guest-tls" else Plain

@@ -1,0 +1,106 @@
+"""The files that a manifest's network names: found, read, and looked at before anything runs.
+
+In comes the network as written; out comes the same with the texts of its policies and authorities in it, and absolute
+paths of what is not measured. A policy that a channel would refuse is a mistake in the manifest, at its place.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from belljar.loader.errors import LoaderError, ManifestError, Problem
+
+from .network import UNIX, Document, Network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .reader import Document as Source
+    from .section import Section
+
+MAX_BYTES = 256 << 10
+_LISTS = ("listen", "connect", "internet")
+
+
+def open_network(source: Source, network: Network, folder: str, files: list[str]) -> Network:
+    """Return a network with its files read.
+
+    Args:
+        source: the manifest as read, for the places of mistakes.
+        network: as it says.
+        folder: what its paths are relative to.
+        files: every file that is measured is added.
+
+    Raises:
+        ManifestError: a policy or a certificate is not one.
+        LoaderError: a file cannot be read.
+    """
+    opened: dict[str, object] = {}
+    for name in _LISTS:
+        entries: list[Section] = getattr(network, name)
+        if entries:
+            opened[name] = [
+                entry.model_copy(update=_opened(source, ("network", name, number), entry, (folder, files)))
+                for number, entry in enumerate(entries)
+            ]
+    return network.model_copy(update=opened) if opened else network
+
+
+def _opened(
+    source: Source, place: tuple[str | int, ...], entry: Section, where: tuple[str, list[str]]
+) -> dict[str, object]:
+    folder, files = where
+    changes: dict[str, object] = {}
+    for name in ("policy", "authorities"):
+        document: Document | None = getattr(entry, name, None)
+        if document is not None:
+            text = _text(document, folder, files)
+            _check(name, text, source.place((*place, name)))
+            changes[name] = document.model_copy(update={"file": None, "text": text})
+    for name in ("tokens", "token"):
+        if getattr(entry, name, None) is not None:
+            changes[name] = _absolute(folder, getattr(entry, name))
+    if getattr(entry, "endorsements", None):
+        changes["endorsements"] = [_absolute(folder, path) for path in getattr(entry, "endorsements")]  # noqa: B009 - of two kinds
+    outside = getattr(entry, "outside", "")
+    if outside.startswith(UNIX):
+        changes["outside"] = UNIX + _absolute(folder, outside.removeprefix(UNIX))
+    return changes
+
+
+def _text(document: Document, folder: str, files: list[str]) -> str:
+    if document.text is not None:
+        return document.text
+    path = _absolute(folder, document.file or "")
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), encoding="utf-8") as file:
+            text = file.read(MAX_BYTES + 1)
+    except UnicodeDecodeError as error:
+        raise LoaderError(f"{path}: is no text in UTF-8") from error
+    except OSError as error:
+        raise LoaderError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(text) > MAX_BYTES:
+        raise LoaderError(f"{path}: longer than {MAX_BYTES} characters")
+    files.append(path)
+    return text
+
+
+def _check(name: str, text: str, place: str) -> None:
+    """Hold that a document is what its key says."""
+    from belljar.attestation.channel import load_authorities
+    from belljar.attestation.errors import AttestationError
+    from belljar.attestation.verifier import load_policy
+
+    checks: dict[str, Callable[[], object]] = {
+        "policy": lambda: load_policy(text),
+        "authorities": lambda: load_authorities(text.encode()),
+    }
+    try:
+        checks[name]()
+    except AttestationError as error:
+        raise ManifestError([Problem(place, f"{name}: {error}")], hint=error.hint) from error
+
+
+def _absolute(folder: str, path: str) -> str:
+    return os.path.normpath(os.path.join(folder, os.path.expanduser(path)))

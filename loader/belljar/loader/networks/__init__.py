@@ -1,0 +1,1 @@
+"""What a manifest opens of the network: its other forms, its mistakes, its addresses."""
