@@ -41,7 +41,12 @@ class Half(asyncio.Protocol):
         if isinstance(transport, asyncio.Transport):
             self.transport = transport
             transport.set_write_buffer_limits(_LARGEST_BUFFER)
-            transport.pause_reading()
+            # Not at once: before Python 3.11.4 a transport begins to read behind this call, paused or not.
+            asyncio.get_running_loop().call_soon(self._wait_for_other)
+
+    def _wait_for_other(self) -> None:
+        if self.other is None and self.transport is not None:
+            self.transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         """Carry content over."""
