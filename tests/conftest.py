@@ -36,7 +36,7 @@ def belljar(cache: Path, tmp_path: Path) -> Belljar:
     """Belljar, run in an empty folder."""
     folder = tmp_path / "work"
     folder.mkdir()
-    return Belljar(cache=cache, folder=folder)
+    return Belljar(cache=cache, folder=folder, environment={"XDG_STATE_HOME": str(tmp_path / "state")})
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +86,7 @@ def ordinary(ordinary_home: Path, installed: Path) -> Iterator[Belljar]:
         user = Belljar(
             cache=ordinary_home / "cache",
             folder=folder,
-            environment={"HOME": str(ordinary_home)},
+            environment={"HOME": str(ordinary_home), "XDG_STATE_HOME": f"{ordinary_home}/cache/{folder.name}"},
             prefix=ordinary_prefix(str(ordinary_home / "fuse")),
             script=installed,
         )

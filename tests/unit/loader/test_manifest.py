@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from belljar.loader.errors import LoaderError, ManifestError
@@ -225,6 +225,7 @@ class TestVariables:
 
 
 @given(st.text(alphabet=PRINTABLE, max_size=40))
+@example("${")
 def test_any_text_can_be_an_environment_value(text: str) -> None:
     import json
     import tempfile

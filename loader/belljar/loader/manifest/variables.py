@@ -17,7 +17,7 @@ from belljar.loader.errors import LoaderError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_REFERENCE = re.compile(r"\$(\$?)\{([^}]*)\}")
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}")  # $${ is a plain ${, whatever follows
 
 
 class Variables:
@@ -44,9 +44,9 @@ class Variables:
         return _REFERENCE.sub(self._value, text)
 
     def _value(self, match: re.Match[str]) -> str:
-        escaped, name = match.groups()
-        if escaped:
-            return "${" + name + "}"
+        name: str | None = match[1]
+        if name is None:
+            return "${"
         if name not in self._known:
             close = difflib.get_close_matches(name, self._known, 1, 0.5)
             hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(self._known)}"
