@@ -41,12 +41,7 @@ class Half(asyncio.Protocol):
         if isinstance(transport, asyncio.Transport):
             self.transport = transport
             transport.set_write_buffer_limits(_LARGEST_BUFFER)
-            # Not at once: before Python 3.11.4 a transport begins to read behind this call, paused or not.
-            asyncio.get_running_loop().call_soon(self._wait_for_other)
-
-    def _wait_for_other(self) -> None:
-        if self.other is None and self.transport is not None:
-            self.transport.pause_reading()
+            transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         """Carry content over."""
@@ -96,6 +91,16 @@ class Local(Half, asyncio.BufferedProtocol):
     def __init__(self) -> None:
         super().__init__()
         self._arrived = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, without reading: before Python 3.11.4 a socket is read behind this, paused or not."""
+        super().connection_made(transport)
+        asyncio.get_running_loop().call_soon(self._pause_again)
+
+    def _pause_again(self) -> None:
+        if self.other is None and self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+            self.transport.pause_reading()
 
     def get_buffer(self, sizehint: int) -> bytearray:
         """Return where bytes are put: there is no such place while nothing comes."""
