@@ -1,11 +1,10 @@
 """Servers as Debian and PyPI have them, unmodified in enclaves, used from outside by the clients that people use.
 
-Each through `belljar connect`. BELLJAR_GATEWAY_PROGRAMS=all adds Flask under gunicorn, which wants packages from PyPI.
+Each through `belljar connect`.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -22,7 +21,6 @@ from support.running import PYTHON, Belljar
 from support.source import ROOT
 
 POSTGRES = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=None)
-ALL = os.environ.get("BELLJAR_GATEWAY_PROGRAMS") == "all"
 SHELL = "{type: hashed, path: /bin/sh, source: /usr/bin/sh}"  # where system(3) looks for it
 
 
@@ -154,7 +152,6 @@ def test_postgresql_is_used_from_outside_and_by_another_enclave(belljar: Belljar
         assert enclave.stats()["refused"] == 0
 
 
-@pytest.mark.skipif(not ALL, reason="BELLJAR_GATEWAY_PROGRAMS=all asks for packages from PyPI")
 def test_flask_under_gunicorn(belljar: Belljar, tmp_path: Path) -> None:
     with_platform(belljar)
     folder = tmp_path / "venv"
