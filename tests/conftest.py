@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import subprocess
 import sys
@@ -14,13 +15,24 @@ import pytest
 from hypothesis import settings
 
 from support.running import PYTHON, SESSION_MARK, Belljar
-from support.source import ROOT
+from support.source import HOUSES, ROOT
 from support.users import ORDINARY_ID, ordinary_prefix
 
 _SETTLE_S = 5.0
 
 settings.register_profile("belljar", deadline=None)  # no test asserts how long something takes
 settings.load_profile("belljar")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the checkout once, before any worker starts.
+
+    Enclaves that tests measure may have it on their interpreter's path: the first import of a module anywhere would change
+    what another test has just measured.
+    """
+    if not hasattr(config, "workerinput"):
+        for house in HOUSES:
+            compileall.compile_dir(ROOT / house, quiet=2)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,19 +25,25 @@ def checkout() -> None:
     in_checkout()
 
 
+@pytest.fixture
+def reader(belljar: Belljar) -> Iterator[Belljar]:
+    """Somebody who follows a page from its first command: with no runs yet, and with none left at the end."""
+    place = belljar.folder.parent
+    (place / "bin").mkdir()
+    (place / "bin/belljar").symlink_to(SCRIPT)
+    path = f"{SCRIPT.parent}/no-python:{place}/bin:/usr/bin:/bin"
+    belljar.environment |= {"PATH": path, "BELLJAR_RUNTIME_DIR": f"{place}/runs"}
+    yield belljar
+    for run in json.loads(belljar("ps", "--json").stdout):
+        belljar("stop", "--time", "1", run["name"], check=None)
+
+
 @pytest.mark.parametrize("page", SESSIONS)
-def test_commands_print_what_the_page_says(belljar: Belljar, page: str) -> None:
+def test_commands_print_what_the_page_says(reader: Belljar, page: str) -> None:
     files, commands = files_and_commands(ROOT / page)
-    folder = belljar.folder
+    folder, environment = reader.folder, reader.environ()
     for name, content in files.items():
         (folder / name).write_text(content)
-    environment = {
-        **belljar.environ(),
-        "XDG_STATE_HOME": f"{folder.parent}/state",  # a page may make a platform
-        "PATH": f"{SCRIPT.parent}/no-python:{folder.parent}/bin:/usr/bin:/bin",
-    }
-    (folder.parent / "bin").mkdir()
-    (folder.parent / "bin/belljar").symlink_to(SCRIPT)
     for command in commands:
         done = subprocess.run(
             ["bash", "-c", command.words],

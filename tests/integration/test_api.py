@@ -14,7 +14,7 @@ from support.source import ROOT, in_checkout
 MANIFEST = """\
 belljar: 1
 name: sum
-extends: [python]
+extends: [minimal]
 programs: [{python}]
 argv: [{python}, -c, "import sys; print(sum(map(int, sys.argv[1:])), sys.stdin.read()); sys.exit(len(sys.argv) - 1)"]
 arguments: any
