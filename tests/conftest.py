@@ -27,7 +27,7 @@ settings.load_profile("belljar")
 def pytest_configure(config: pytest.Config) -> None:
     """Compile the checkout once, before any worker starts.
 
-    Enclaves that tests measure may have it on their interpreter's path: the first import of a module anywhere would change
+    Enclaves that tests measure may have it on their interpreter's path: the first import of a module would change
     what another test has just measured.
     """
     if not hasattr(config, "workerinput"):

@@ -161,7 +161,8 @@ def _leave(entry: Entry, init: int, opened: list[int]) -> NoReturn:
 
     ours, theirs = sockets.line()
     entry.control.send(messages.INIT, b"%d" % init, descriptors=[*opened, theirs.fileno()])
-    sockets.give(entry, ours)
+    entry.control.close()  # its end shall tell of init's
+    sockets.give(ours, entry.plan.giver, entry.outside, oom_score=entry.oom_score)
 
 
 def _expect(entry: Entry, kind: bytes) -> list[int]:

@@ -22,39 +22,38 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from belljar.libos.supervisor.joining import Entrance
-
     from .enter import Entry
 
 _SIGKILL = 9
 _ENDED = 125
 
 
-def join(entry: Entry, entrance: Entrance) -> NoReturn:
+def join(entry: Entry, namespaces: tuple[int, ...], cgroups: tuple[str, ...]) -> NoReturn:
     """Be the door. Every failure is told to the other end of the control socket.
 
     Args:
         entry: the plan; of it only the confinement and the program are taken.
-        entrance: what lets us in.
+        namespaces: open, the user namespace first.
+        cgroups: directories of the enclave's cgroups.
     """
     try:
         if entry.outside.attributes is not None:
             __import__("termios")  # for confine.py, which can import nothing any more
         sys.meta_path.clear()  # as in enter.py: no import may bring the guest's files into our processes
-        _door(entry, entrance)
+        _door(entry, namespaces, cgroups)
     except BaseException as failure:  # noqa: BLE001 - a forked child must not run its parent's cleanup
         report(entry, failure)
     finally:
         os._exit(_ENDED)
 
 
-def _door(entry: Entry, entrance: Entrance) -> NoReturn:
+def _door(entry: Entry, namespaces: tuple[int, ...], cgroups: tuple[str, ...]) -> NoReturn:
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-    for directory in entrance.cgroups:
+    for directory in cgroups:
         entry.doing = f"join the cgroup {directory}"
         write_text(f"{directory}/cgroup.procs", str(os.getpid()))
     entry.doing = "join the enclave's namespaces"
-    for descriptor in entrance.namespaces:
+    for descriptor in namespaces:
         kernel.setns(descriptor)
         os.close(descriptor)
     entry.doing = "become root of the namespace"

@@ -42,8 +42,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from .enter import Entry
-
 MAX_AT_ONCE = 16
 _MAX_REQUEST = 256
 _BACKLOG = 128
@@ -94,15 +92,16 @@ def line() -> tuple[socket, socket]:
     return ours, theirs
 
 
-def give(entry: Entry, ours: socket) -> NoReturn:
+def give(ours: socket, giver: tuple[steps.Step, ...], outside: confine.Outside, *, oom_score: str) -> NoReturn:
     """Be who gives sockets, to the end.
 
     Args:
-        entry: whose plan says how to be confined; its control socket is closed: its end must tell of init's.
         ours: our end of the line.
+        giver: the steps of the plan that confine us.
+        outside: what they need of the caller's.
+        oom_score: what we were started with.
     """
-    entry.control.close()
-    spare(entry.oom_score)
+    spare(oom_score)
     os.setsid()
     for descriptor in (0, 1, 2):  # a reader of our pipes must see the end when the program closes them
         os.dup2(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), descriptor)
@@ -110,8 +109,8 @@ def give(entry: Entry, ours: socket) -> NoReturn:
     kernel.close_range(confine.CONTROL + 1)
     channel = socket(AF_UNIX, SOCK_SEQPACKET, 0, confine.CONTROL)
     kernel.set_name("belljar-sockets")
-    for step in entry.plan.giver:
-        confine.take(step, entry.outside)
+    for step in giver:
+        confine.take(step, outside)
         if isinstance(step, steps.BecomeUser):
             _hide()
     while request := channel.recv(_MAX_REQUEST):

@@ -69,7 +69,9 @@ def run_joined(
         from belljar.libos.guest.join import join
 
         shown = (None, _NO_WINDOW) if terminal is None else (terminal.attributes, terminal.window())
-        join(Entry(plan, theirs, host_mounts=(), terminal=shown, enterable=False), entrance)
+        join(
+            Entry(plan, theirs, host_mounts=(), terminal=shown, enterable=False), entrance.namespaces, entrance.cgroups
+        )
     theirs.close()
     for descriptor in entrance.namespaces:
         os.close(descriptor)
