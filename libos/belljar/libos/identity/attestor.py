@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from belljar.fs.pseudo import PseudoFolder
     from belljar.libos.spec import EnclaveSpec
 
     from .evidence import Evidence, VolumeRoot
@@ -32,28 +31,14 @@ class NotAttested(Exception):
 
 
 class Attestor:
-    """Makes evidence of one run.
-
-    Attributes:
-        peers: the guest's folder of who is connected to it; None if it has none.
-    """
+    """Makes evidence of one run."""
 
     def __init__(self) -> None:
-        self.peers: PseudoFolder | None = None
         self._spec: EnclaveSpec | None = None
         self._volumes: Callable[[], list[VolumeRoot]] = list
         self._evidence: Evidence | None = None
         self._lock = allocate_lock()
         self.roots: Callable[[], list[int]] = list
-
-    def files(self, spec: EnclaveSpec) -> PseudoFolder:
-        """Return the guest's files for evidence; answers follow what `begin` is told."""
-        from belljar.fs.pseudo import PseudoFolder
-
-        from .guest_files import evidence_tree
-
-        self.peers = PseudoFolder({}) if spec.inward else None
-        return evidence_tree(self, self.peers)
 
     def begin(
         self, spec: EnclaveSpec, volumes: Callable[[], list[VolumeRoot]] | None, roots: Callable[[], list[int]]

@@ -37,7 +37,7 @@ def evidence_tree(attestor: Attestor, peers: PseudoFolder | None = None) -> Pseu
     """Return the tree: `attestation` for /dev/attestation, `report` for /sys/kernel/config/tsm/report.
 
     Args:
-        attestor: who answers.
+        attestor: who answers, of what its `begin` is told.
         peers: what the gateway says of who is connected; None without a gateway.
     """
     entries = PseudoFolder({}, make_folder=lambda _name: _Entry(attestor).folder(), most=MAX_ENTRIES)

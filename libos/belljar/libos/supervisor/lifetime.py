@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from belljar.fs.pseudo import PseudoFolder
     from belljar.fs.serving import Warmup
     from belljar.libos.callers import Caller, Commission
     from belljar.libos.gateway.gateway import Gateway
@@ -90,6 +91,7 @@ class Lifetime:
         )
         events = Events()
         attestor = Attestor()
+        evidence, peers = self._evidence(attestor)
         try:
             files = GuestFiles(
                 self._spec,
@@ -97,16 +99,26 @@ class Lifetime:
                 self._warmup,
                 on_violation=events.on_violation,
                 on_failure=events.on_failure,
-                evidence=attestor.files(self._spec) if self._plan.attests else None,
+                evidence=evidence,
             )
             try:
-                return self._with_volumes(guest, _Standing(files, None, events, attestor), warden)
+                return self._with_volumes(guest, _Standing(files, None, events, attestor, peers), warden)
             finally:
                 guest.end()  # before its files go: nobody must see them fail
                 files.close()
         finally:
             attestor.close()
             events.close()
+
+    def _evidence(self, attestor: Attestor) -> tuple[PseudoFolder | None, PseudoFolder | None]:
+        """Return the guest's files for evidence, and of them the folder of who is connected, as far as it gets them."""
+        if not self._plan.attests:
+            return None, None
+        from belljar.fs.pseudo import PseudoFolder
+        from belljar.libos.identity.guest_files import evidence_tree
+
+        peers = PseudoFolder({}) if self._spec.inward else None
+        return evidence_tree(attestor, peers), peers
 
     def _with_volumes(self, guest: Guest, standing: _Standing, warden: Warden) -> Run:
         """Open the volumes, build the enclave, run it; in the end see to it that the volumes have everything."""
@@ -122,7 +134,8 @@ class Lifetime:
         problems: list[str] = []
         try:
             start(guest, self._spec, self._plan, self._cgroups, files, volumes)
-            run = self._in_directory(guest, _Standing(files, volumes, events, standing.attestor), warden)
+            whole = _Standing(files, volumes, events, standing.attestor, standing.peers)
+            run = self._in_directory(guest, whole, warden)
         finally:
             guest.end()
             problems = volumes.close()
@@ -233,13 +246,21 @@ class Lifetime:
 
 
 class _Standing:
-    """What stands when the program starts."""
+    """What stands when the program starts; `peers` is the guest's folder of who is connected to it."""
 
-    def __init__(self, files: GuestFiles, volumes: GuestVolumes | None, events: Events, attestor: Attestor) -> None:
+    def __init__(
+        self,
+        files: GuestFiles,
+        volumes: GuestVolumes | None,
+        events: Events,
+        attestor: Attestor,
+        peers: PseudoFolder | None,
+    ) -> None:
         self.files = files
         self.volumes = volumes
         self.events = events
         self.attestor = attestor
+        self.peers = peers
         self._gateway: Gateway | None = None
         self._is_set_up = False
 
@@ -268,7 +289,7 @@ class _Standing:
         self._gateway = Gateway(
             spec,
             Means(
-                attestor=self.attestor, peers=self.attestor.peers, inside=inside, giver=giver, said=said,
+                attestor=self.attestor, peers=self.peers, inside=inside, giver=giver, said=said,
                 on_failure=self.events.on_gateway_failure,
             ),
         )  # fmt: skip
