@@ -9,7 +9,7 @@ from belljar.fs.volume import layout
 from belljar.fs.volume.btree import Item
 from belljar.fs.volume.layout import BLOCK_BYTES, KEY_HEAD, POINTER
 from belljar.fs.volume.offline.walk import walk
-from belljar.fs.volume.root import newest
+from belljar.fs.volume.root import records
 from belljar.fs.volume.sealing import Sealer
 from belljar.fs.volume.snapshots import is_extent
 from belljar.fs.volume.store import Store
@@ -121,7 +121,7 @@ def _refuses(tree: WritableTree, ino: int, offset: int, expected: bytes) -> int:
 
 def _opened(container: MemoryContainer) -> tuple[Store, tuple[bytes, int]]:
     sealer = Sealer(VOLUME_ID, KEY, drawn(0))
-    record, _ = newest(container, sealer)
+    record, _ = records(container, sealer)[0]
     return Store(container, sealer, record.generation + 1), (record.pointer, record.level)
 
 

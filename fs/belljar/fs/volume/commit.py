@@ -1,7 +1,8 @@
 """One commit: everything dirty goes to new places, is made durable, and one root record makes it the volume.
 
-The order is what crash safety rests on: content and nodes first, sync, then the root record in the slot of its
-generation, sync, then the anchor. Room that the commit before used is free only after that. Bitmaps are values of the
+The order is what crash safety rests on: content and nodes, then the root record in the slot of its generation, sync,
+then the anchor. A crash before the sync may leave the record there and what it refers to not: `recovery.py` notices,
+and the root before counts. Room that the commit before used is free only after the sync. Bitmaps are values of the
 same tree: writing nodes takes blocks, which changes bitmaps, which may dirty nodes; so places are given until nothing
 changes any more. An ENOSPC or EIO of a write leaves everything dirty in memory, to be tried again. After a failed sync
 nobody knows what is durable: the volume takes no more changes (`failed`), and the last commit stays readable. IEEE
@@ -127,7 +128,6 @@ class Commits:
     def _write_root(self, record: RootRecord) -> None:
         container = self.live.store.container
         content = encode(record, self.live.store.sealer)
-        self._sync()
         container.pwrite(content, layout.ROOT_OFFSETS[record.generation % 2])
         self._sync()
         self.record = record

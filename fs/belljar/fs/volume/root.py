@@ -2,8 +2,8 @@
 
 Two slots are written in turn, so a torn write leaves the record before. A record names the digest of the one it
 follows; with the anchor that decides what may be mounted: the anchored record, or its direct successor when a crash
-fell between writing and anchoring. Anything older, forked or missing is refused with what was expected and what was
-found.
+fell between writing and anchoring (and `recovery.py` finds it whole). Anything older, forked or missing is refused with
+what was expected and what was found.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def decode(content: bytes, slot: int, sealer: Sealer) -> RootRecord:
     )  # fmt: skip
 
 
-def newest(container: Container, sealer: Sealer) -> tuple[RootRecord, Anchored]:
-    """Return the newest record that verifies, and what an anchor would hold of it.
+def records(container: Container, sealer: Sealer) -> list[tuple[RootRecord, Anchored]]:
+    """Return each record that verifies, and what an anchor would hold of it; the newest first.
 
     Raises:
         VolumeRefused: no slot holds one.
@@ -105,7 +105,7 @@ def newest(container: Container, sealer: Sealer) -> tuple[RootRecord, Anchored]:
         said = "; ".join(str(fault) for fault in faults)
         hint = next((fault.hint for fault in faults if fault.hint), "is this the key of this volume?")
         raise VolumeRefused(f"no root record verifies: {said}", hint=hint)
-    return max(found, key=lambda pair: pair[0].generation)
+    return sorted(found, key=lambda pair: pair[0].generation, reverse=True)
 
 
 def verify_freshness(record: RootRecord, found: Anchored, expected: Anchored | None) -> bool:

@@ -14,7 +14,7 @@ from stat import S_IFDIR
 from typing import TYPE_CHECKING
 
 from belljar.fs.errors import VolumeRefused
-from belljar.fs.volume import layout
+from belljar.fs.volume import layout, recovery
 from belljar.fs.volume.btree import Tree
 from belljar.fs.volume.commit import Commits
 from belljar.fs.volume.ground import Ground, Limits, Live, bitmap_key
@@ -22,7 +22,7 @@ from belljar.fs.volume.layout import BLOCK_BYTES, ROOT_INO
 from belljar.fs.volume.node import Node
 from belljar.fs.volume.posix.inode import Inode
 from belljar.fs.volume.posix.tree import PosixTree
-from belljar.fs.volume.root import RootRecord, encode, newest, verify_freshness
+from belljar.fs.volume.root import RootRecord, encode, records
 from belljar.fs.volume.sealing import Random, Sealer
 from belljar.fs.volume.snapshots import Snapshot, Snapshots
 from belljar.fs.volume.store import Store
@@ -234,7 +234,7 @@ def format_volume(
     )  # fmt: skip
     container.pwrite(encode(record, sealer), layout.ROOT_OFFSETS[1])
     container.sync()
-    anchor.advance(volume_id, newest(container, sealer)[1])
+    anchor.advance(volume_id, records(container, sealer)[0][1])
 
 
 def open_volume(  # noqa: PLR0913 - what a mount consists of
@@ -266,8 +266,7 @@ def open_volume(  # noqa: PLR0913 - what a mount consists of
     around = surroundings or Surroundings()
     _verify_secrets(volume_id, key)
     sealer = Sealer(volume_id, key, around.random)
-    record, anchored = newest(container, sealer)
-    pending = verify_freshness(record, anchored, anchor.read(volume_id))
+    record, anchored, pending = recovery.allowed_root(container, sealer, anchor.read(volume_id))
     if container.size() < record.end * BLOCK_BYTES:
         raise VolumeRefused(
             f"the container was cut: it has {container.size()} bytes, expected {record.end * BLOCK_BYTES}",
@@ -279,6 +278,7 @@ def open_volume(  # noqa: PLR0913 - what a mount consists of
     live.next_ino, live.inodes = record.next_ino, record.inodes
     commits = Commits(live, record, anchored, anchor)
     if pending and writable:
+        container.sync()  # whoever wrote it may have been killed before
         commits.anchor_now()  # before anybody sees this state: it cannot be taken back any more
     volume = Volume(live, commits, writable=writable)
     if writable:
@@ -287,13 +287,13 @@ def open_volume(  # noqa: PLR0913 - what a mount consists of
 
 
 def newest_root(container: Container, *, volume_id: bytes, key: bytes) -> Anchored:
-    """Return the newest root record that verifies, for an owner who anchors it anew on purpose (after a restore).
+    """Return the newest root whose commit is whole, for an owner who anchors it anew on purpose (after a restore).
 
     Raises:
         VolumeRefused: none verifies.
     """
     _verify_secrets(volume_id, key)
-    return newest(container, Sealer(volume_id, key, os.urandom))[1]
+    return recovery.newest_root(container, Sealer(volume_id, key, os.urandom))[1]
 
 
 def _delete_orphans(tree: PosixTree) -> None:

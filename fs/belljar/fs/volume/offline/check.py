@@ -18,7 +18,8 @@ from belljar.fs.volume.layout import BITMAP_BYTES, BLOCK_BYTES, FIRST_BLOCK, GRO
 from belljar.fs.volume.offline.agree import Agreement
 from belljar.fs.volume.offline.paths import paths_of
 from belljar.fs.volume.offline.walk import walk
-from belljar.fs.volume.root import RootRecord, newest, verify_freshness
+from belljar.fs.volume.recovery import allowed_root
+from belljar.fs.volume.root import RootRecord, records
 from belljar.fs.volume.sealing import Sealer
 from belljar.fs.volume.store import Store
 
@@ -166,9 +167,10 @@ def check_volume(
         OSError: the container cannot be read.
     """
     sealer = Sealer(volume_id, key, os.urandom)
-    record, anchored = newest(container, sealer)
-    if anchor is not None:
-        verify_freshness(record, anchored, anchor.read(volume_id))
+    if anchor is None:
+        record, _ = records(container, sealer)[0]  # also one that a crash cut short: nothing says which was promised
+    else:
+        record, _, _ = allowed_root(container, sealer, anchor.read(volume_id))
     store = Store(container, sealer, record.generation + 1)
     checker = Checker(store, record, progress or _silent)
     agreement, bitmaps, snapshots = checker.live()

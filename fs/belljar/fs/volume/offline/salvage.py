@@ -19,7 +19,7 @@ from belljar.fs.volume import layout
 from belljar.fs.volume.layout import BLOCK_BYTES, CHUNK_BITS, CHUNK_BYTES, ENTRY, KEY_HEAD, ROOT_INO
 from belljar.fs.volume.offline.walk import walk
 from belljar.fs.volume.posix.inode import Inode, decode
-from belljar.fs.volume.root import newest
+from belljar.fs.volume.root import records
 from belljar.fs.volume.sealing import Sealer
 from belljar.fs.volume.store import Store
 from belljar.fs.writable.tree import Changes
@@ -63,7 +63,7 @@ def salvage_volume(
         OSError: the container cannot be read, or the target has no room.
     """
     sealer = Sealer(volume_id, key, os.urandom)
-    record, _ = newest(container, sealer)
+    record, _ = records(container, sealer)[0]
     work = _Salvage(Store(container, sealer, record.generation + 1), target, (record.pointer, record.level))
     return work.run(progress or (lambda _done, _total: None), record.used * BLOCK_BYTES)
 
