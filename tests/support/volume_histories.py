@@ -35,11 +35,12 @@ class History:
         self.states: dict[int, Model] = {1: Model()}
         self.snapshots: dict[str, Model] = {}
         self.anchor.told = self._committed
+        self.anchor.settled = lambda anchored: self.container.log.append(("anchor", anchored))
         self.volume = mounted(self.container, self.anchor, limits=SMALL, seed=seed + 1)
         self.tree = self.volume.tree
 
     def _committed(self, anchored: Anchored) -> None:
-        self.container.log.append(("anchor", anchored))
+        self.container.log.append(("told", anchored.generation))
         self.states[anchored.generation] = self.model.clone()
 
     def run(self, steps: int) -> None:

@@ -19,10 +19,11 @@ SMALL = Limits(dirty_bytes=200_000, dirty_nodes=20, cached_nodes=12)
 
 @dataclass
 class MemoryAnchor:
-    """An anchor that remembers in memory, and tells who wants to know."""
+    """An anchor that remembers in memory, durably as late as it may, and tells who wants to know."""
 
     known: dict[bytes, Anchored] = field(default_factory=dict)
     told: Callable[[Anchored], None] | None = None
+    settled: Callable[[Anchored], None] | None = None
     fails: bool = False
 
     def read(self, volume_id: bytes) -> Anchored | None:
@@ -34,6 +35,10 @@ class MemoryAnchor:
         self.known[volume_id] = anchored
         if self.told is not None:
             self.told(anchored)
+
+    def settle(self, volume_id: bytes) -> None:
+        if self.settled is not None:
+            self.settled(self.known[volume_id])
 
 
 class MemoryContainer:
@@ -142,7 +147,7 @@ def replay(content: bytearray, event: tuple[object, ...], *, cut: int | None = N
 def crashes(
     start: bytes, log: list[tuple[object, ...]], chance: random.Random, share: float
 ) -> Iterator[tuple[bytes, Anchored | None, int]]:
-    """Yield (container, what is anchored, events before) of crashes at write boundaries, a `share` of them.
+    """Yield (container, what is anchored durably, events before) of crashes at write boundaries, a `share` of them.
 
     Everything before the last sync is there. Of what was written after it: all, nothing, or any part in any order, and
     one write may be torn.
@@ -160,7 +165,7 @@ def crashes(
             told = event[-1]
             assert isinstance(told, Anchored)
             anchored = told
-        elif event[0] != "end":
+        elif event[0] not in ("told", "end"):
             pending.append(event)
 
 

@@ -148,11 +148,13 @@ def test_a_crash_at_any_byte_leaves_the_root_before_or_after(tmp_path: Path, wha
     with PlatformAnchor(str(folder), open_file=recording(writes)) as anchor:
         for generation in range(10, 10 + earlier):
             anchor.advance(VOLUME, root(generation))
+        anchor.settle(VOLUME)
         file = folder / VOLUME.hex()
         before, old = file.read_bytes(), anchor.read(VOLUME)
         writes.clear()
         if what == "advance":
             anchor.advance(VOLUME, root(20))
+            anchor.settle(VOLUME)
         else:
             anchor.reset(VOLUME, root(20), reason="because", time_s=1)
         assert [write is None for write in writes] == [False, True] * (1 if what == "advance" else 2)

@@ -64,6 +64,9 @@ class Machine:
                 super().pwrite(content, offset)
                 machine.step()
 
+            def sync(self) -> None:
+                """A thread calls this, which would outlive the machine; what a crash leaves is decided above."""
+
         self.anchor = PlatformAnchor(
             str(folder), platform=Platform(*platform.keys, value=platform.value), open_file=File
         )

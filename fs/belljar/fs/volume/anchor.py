@@ -27,5 +27,13 @@ class Anchor(Protocol):
         ...
 
     def advance(self, volume_id: bytes, anchored: Anchored) -> None:
-        """Remember durably. Raises OSError when that failed; then the volume tries again before its next commit."""
+        """Remember: at once for every other process, and soon durably.
+
+        Raises:
+            OSError: that failed; then the volume tries again before its next commit.
+        """
+        ...
+
+    def settle(self, volume_id: bytes) -> None:
+        """Wait until what was remembered is durable. A volume asks before it writes its next root. Raises OSError."""
         ...

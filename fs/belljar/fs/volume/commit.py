@@ -128,6 +128,7 @@ class Commits:
     def _write_root(self, record: RootRecord) -> None:
         container = self.live.store.container
         content = encode(record, self.live.store.sealer)
+        self._anchor.settle(self.live.store.sealer.volume_id)  # else two roots could be ahead of it after a crash
         container.pwrite(content, layout.ROOT_OFFSETS[record.generation % 2])
         self._sync()
         self.record = record

@@ -60,6 +60,9 @@ class _RunAnchor:
         """Remember the newest state."""
         self._anchored[volume_id] = anchored
 
+    def settle(self, volume_id: bytes) -> None:
+        """There is nothing to wait for."""
+
 
 class _Served:
     """One volume, open."""

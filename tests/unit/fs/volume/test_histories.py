@@ -32,10 +32,23 @@ def test_a_history_agrees_with_the_model_and_survives_every_crash(seed: int) -> 
     assert_sound(history.container, history.anchor)
     chance = random.Random(seed)  # noqa: S311 - must be repeatable
     for content, anchored, number in crashes(history.start, history.container.log, chance, _SHARE):
-        _verify_crash(history, content, MemoryAnchor({VOLUME_ID: anchored or history.first}), number, chance)
+        found = _verify_crash(history, content, MemoryAnchor({VOLUME_ID: anchored or history.first}), number, chance)
+        assert found >= promised(history, number)
 
 
-def _verify_crash(history: History, content: bytes, anchor: MemoryAnchor, number: int, chance: random.Random) -> None:
+def promised(history: History, number: int) -> int:
+    """Return the last generation that somebody was told of before an event."""
+    told = [1]
+    for event in history.container.log[:number]:
+        match event:
+            case ("told", int(generation)):
+                told.append(generation)
+            case _:
+                pass
+    return told[-1]
+
+
+def _verify_crash(history: History, content: bytes, anchor: MemoryAnchor, number: int, chance: random.Random) -> int:
     container = MemoryContainer(content)
     before = anchor.known[VOLUME_ID].generation
     if chance.random() < 0.2:
@@ -49,6 +62,7 @@ def _verify_crash(history: History, content: bytes, anchor: MemoryAnchor, number
         volume.tree.make(1, b"after the crash", 0o100644, 0, 0)
         volume.close()
         assert_sound(container, anchor)
+    return found
 
 
 def assert_sound(container: MemoryContainer, anchor: MemoryAnchor) -> None:

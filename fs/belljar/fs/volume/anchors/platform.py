@@ -5,20 +5,23 @@ of the state files (a disk or share of somebody else's, a backup tool, a synchro
 platform, its key authenticates the files and its counter, through the ledger, tells when all of them are put back; how
 strong that is depends on the counter (docs/formats/volume-anchor.md). Serves IEEE 2952 5.2.1.2 a, 7.5 e.
 
-Advancing is one write of 512 bytes in place and one fdatasync. Slots are written in turn, so a crash at any byte leaves
-the one before. Then the volume's newest root is one ahead of the anchor, and names the anchored one as its predecessor.
+Advancing is one write of 512 bytes in place, and one fdatasync that goes on behind the volume's back (`behind.py`):
+that a commit survives, its container promises alone. Slots are written in turn, so a crash at any byte leaves the one
+before. Then the volume's newest root is one ahead of the anchor, and names the anchored one as its predecessor.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from belljar.fs.errors import VolumeRefused
 
 from . import layout
+from .behind import Behind
 from .layout import Reset, State
 from .ledger import NOTHING, Ledger
 from .reading import REMEDY, AnchorDamaged, log_at, path_of, read_log, read_state, whole_file
@@ -63,6 +66,7 @@ class PlatformAnchor:
         self._key: bytes | None = None  # of the platform, once it was open
         self._open_file = open_file
         self._writing: dict[bytes, tuple[StateFile, State]] = {}
+        self._behind = Behind()
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -78,21 +82,29 @@ class PlatformAnchor:
                 raise
 
     def close(self) -> None:
-        """Note in the ledger with what the volumes ended, and release every state file.
+        """Wait for what is not durable yet, note in the ledger with what the volumes ended, release every state file.
 
         Raises:
             VolumeRefused: it could not be noted; then they count as not ended, as after a crash.
         """
-        writing, self._writing = self._writing, {}
         try:
-            if writing and self._key is not None:
-                with self._ledger.session() as session:
-                    session.end({volume_id: state.anchored for volume_id, (_, state) in writing.items()})
+            self._end()
         except (VolumeRefused, OSError) as error:
             raise VolumeRefused(
                 f"all that was written is kept, but not that it ended well: {error}", hint=getattr(error, "hint", None)
             ) from error
+
+    def _end(self) -> None:
+        writing = self._writing
+        try:
+            for volume_id in writing:
+                self._settle(volume_id)
+            if writing and self._key is not None:
+                with self._ledger.session() as session:
+                    session.end({volume_id: state.anchored for volume_id, (_, state) in writing.items()})
         finally:
+            self._writing = {}
+            self._behind.close()
             for file, _ in writing.values():
                 file.close()
 
@@ -123,11 +135,11 @@ class PlatformAnchor:
                 self._opened(volume_id)
 
     def advance(self, volume_id: bytes, anchored: Anchored) -> None:
-        """Remember a newer root; durable on return. The same root again is no change.
+        """Remember a newer root; durable after `settle`. The same root again is no change.
 
         Raises:
             VolumeRefused: it is older than what is anchored, or another of the same generation.
-            OSError: it could not be made durable; the one before is still anchored, and trying again is safe.
+            OSError: it could not be written, or the one before not made durable; trying again is safe.
         """
         with self._lock:
             if not self._known(volume_id):
@@ -142,7 +154,13 @@ class PlatformAnchor:
                     f"not go back to {anchored.generation}",
                     hint=REMEDY,
                 )
+            self._settle(volume_id)  # the slot before this one must be whole
             self._write(file, volume_id, replace(state, sequence=state.sequence + 1, anchored=anchored))
+
+    def settle(self, volume_id: bytes) -> None:
+        """Wait until the newest root is durable here. Raises OSError: it could not be made so."""
+        with self._lock:
+            self._settle(volume_id)
 
     def reset(self, volume_id: bytes, anchored: Anchored, *, reason: str, time_s: int) -> None:
         """Set the anchor to any root, because the owner wants it so: after a rollback or a restore. It is logged.
@@ -177,6 +195,7 @@ class PlatformAnchor:
             self._write(
                 file, volume_id, replace(state, sequence=state.sequence + 1, anchored=anchored, resets=entry.number)
             )
+            self._settle(volume_id)
 
     def resets(self, volume_id: bytes) -> tuple[Reset, ...]:
         """Return the log of resets, oldest first; the last 64 are kept.
@@ -202,7 +221,10 @@ class PlatformAnchor:
         """
         with self._lock:
             if volume_id in self._writing:
-                self._writing.pop(volume_id)[0].close()
+                file, _ = self._writing.pop(volume_id)
+                with suppress(OSError):
+                    self._behind.settle(file)
+                file.close()
             if self._known(volume_id):
                 os.unlink(self._path(volume_id))
                 with self._ledger.session() as session:
@@ -286,6 +308,20 @@ class PlatformAnchor:
             self._writing[volume_id] = (file, held)
 
     def _write(self, file: StateFile, volume_id: bytes, state: State) -> None:
-        file.pwrite(layout.encode_state(volume_id, state, self._key), layout.SLOT_AT[state.sequence % 2])
-        file.sync()
+        self._put(file, volume_id, state)
         self._writing[volume_id] = (file, state)
+        self._behind.sync(file)
+
+    def _put(self, file: StateFile, volume_id: bytes, state: State) -> None:
+        file.pwrite(layout.encode_state(volume_id, state, self._key), layout.SLOT_AT[state.sequence % 2])
+
+    def _settle(self, volume_id: bytes) -> None:
+        if volume_id not in self._writing:
+            return
+        file, state = self._writing[volume_id]
+        try:
+            self._behind.settle(file)
+        except OSError:
+            self._put(file, volume_id, state)
+            self._behind.sync(file)
+            self._behind.settle(file)
