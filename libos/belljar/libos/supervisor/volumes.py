@@ -46,6 +46,13 @@ _ROOT_INO = 1
 _MAY_WRITE_BACK_PERCENT = 100  # of what the kernel keeps unwritten; 1 by default, for servers it does not trust
 
 
+class _FleetingContainer(FileContainer):
+    """The container of a volume that ends with its run, whatever its end: nothing is to be made durable."""
+
+    def sync(self) -> None:
+        """Nothing that a crash leaves could ever be opened."""
+
+
 class _RunAnchor:
     """The anchor of a volume that nobody will ever open again."""
 
@@ -141,7 +148,7 @@ class GuestVolumes:
         """Make a volume without a name and without a header: with this process its key is gone, and so is its room."""
         file = os.open(mount.source, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            container = FileContainer(f"/proc/self/fd/{file}", writable=True)
+            container = _FleetingContainer(f"/proc/self/fd/{file}", writable=True)
         finally:
             os.close(file)
         try:
