@@ -66,6 +66,11 @@ def refused(belljar: Belljar, bundle: str) -> str:
 
 def test_a_newer_version_of_the_signer_opens_and_nobody_else(sealing: Belljar, built: Built) -> None:
     first, second = built(1), built(2)
+    missing = sealing("run", first, check=125).stderr
+    container = f"{sealing.folder}/state.vol"
+    assert f"hint: belljar volume create --sealed signer --for {sealing.folder}/{first} {container}" in missing
+    missing = sealing("run", first.replace(".bell", ".yaml"), check=125).stderr
+    assert f"hint: belljar volume create --sealed signer --for APP.bell {container}" in missing
     sealing("volume", "create", "--sealed", "signer", "--for", first, "state.vol")
     slots = json.loads(sealing("volume", "slots", "--json", "state.vol").stdout)["slots"]
     assert [(slot["kind"], slot["details"]) for slot in slots] == [("sealed", "sealed by signer")]

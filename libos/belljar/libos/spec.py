@@ -62,7 +62,7 @@ class VolumeMount(Value):
     Attributes:
         path: where in the guest.
         source: container on the host, or a folder that gives room to an ephemeral one.
-        key: what opens it: "passphrase", "file" or "ephemeral".
+        key: what opens it: "passphrase", "file", "sealed:POLICY" or "ephemeral".
         size_bytes: what it may hold, or None.
         executable: whether programs written there may be run.
     """

@@ -127,7 +127,8 @@ class GuestVolumes:
             raise SandboxUnavailable(f"volume at {mount.path}: {error}", hint=error.hint) from error
         except OSError as error:
             where = os.fsdecode(error.filename or mount.source)
-            raise SandboxUnavailable(f"volume at {mount.path}: {where}: {error.strerror}") from error
+            hint = _how_to_make(mount) if isinstance(error, FileNotFoundError) else None
+            raise SandboxUnavailable(f"volume at {mount.path}: {where}: {error.strerror}", hint=hint) from error
 
     def _open(self, spec: EnclaveSpec, mount: VolumeMount, keys: Keys) -> _Served:
         if mount.key == _EPHEMERAL:
@@ -245,6 +246,12 @@ class GuestVolumes:
         except VolumeRefused as error:
             problems.append(f"volumes: {error}")
         return problems
+
+
+def _how_to_make(mount: VolumeMount) -> str:
+    how, _, policy = mount.key.partition(":")
+    sealed = f"--sealed {policy} --for APP.bell " if how == "sealed" else ""
+    return f"belljar volume create {sealed}{os.fsdecode(mount.source)}"
 
 
 def _taken_lock() -> LockType:

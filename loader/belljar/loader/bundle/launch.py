@@ -16,7 +16,7 @@ from belljar.libos.policy import make_policy
 from belljar.loader.canonical import policy_digest
 from belljar.loader.derive.links import trail
 from belljar.loader.errors import BundleRefused, LoaderError
-from belljar.loader.manifest.model import FROM_HOST
+from belljar.loader.manifest.model import FROM_HOST, EncryptedMount
 from belljar.loader.remembered import cache
 from belljar.loader.version import VERSION
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from belljar.loader.canonical import Decided, Pinned
 
     from .read import Bundle
+
+
+_COPY = "copy the files with the bundle, to the same place beside it; belljar inspect shows where"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +117,16 @@ def check_policy(bundle: Bundle) -> SyscallPolicy:
 
 
 def _check_sources(bundle: Bundle) -> None:
-    sources = [(tree.path, tree.source) for tree in bundle.decided.pinned]
-    sources += [(m.path, m.source) for m in bundle.decided.manifest.mounts if isinstance(m, FROM_HOST)]
-    for path, source in sources:
+    sources = [(tree.path, tree.source, _COPY) for tree in bundle.decided.pinned]
+    for mount in bundle.decided.manifest.mounts:
+        if isinstance(mount, FROM_HOST):
+            how, _, policy = mount.key.partition(":") if isinstance(mount, EncryptedMount) else ("", "", "")
+            seal = f"belljar volume create --sealed {policy} --for {bundle.path} {mount.source}"
+            sources.append((mount.path, mount.source, seal if how == "sealed" else _COPY))
+    for path, source, hint in sources:
         if not os.path.exists(source):
             raise LoaderError(
-                f"{bundle.path}: what is mounted at {path} is not here: {source}: no such file or directory",
-                hint="copy the files with the bundle, to the same place beside it; belljar inspect shows where",
+                f"{bundle.path}: what is mounted at {path} is not here: {source}: no such file or directory", hint=hint
             )
 
 
