@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import KEM, MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey
@@ -152,8 +151,10 @@ def kem_named(kem: int) -> KEM:
 
 
 def _decrypted(pem: bytes, password: bytes | None) -> OwnerPrivateKey:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # a tenth of a mount's imports
+
     try:
-        key = serialization.load_pem_private_key(pem, password)
+        key = load_pem_private_key(pem, password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise VolumeRefused(f"the private key cannot be decrypted: {error}") from error
     if not isinstance(key, X25519PrivateKey):
