@@ -34,6 +34,7 @@ from .eat.verify import EatFormat, brought_root, check_profile
 from .errors import AppraisalRefused, EvidenceRefused, PolicyRefused
 from .evidence import MAX_EVIDENCE_BYTES, Collateral, Endorsements, EvidenceFormat, Trust
 from .ratls.verify import RatlsFormat
+from .ratls.verify import brought_root as root_in_certificate
 from .snp.table import parse_table
 from .snp.verify import SnpFormat
 from .steps import Step, Trail
@@ -155,6 +156,8 @@ class Verifier:
         roots = frozenset(VENDOR_ROOTS.values())
         if isinstance(kind, EatFormat):
             roots |= brought_root(inner.content)
+        elif isinstance(kind, RatlsFormat):
+            roots |= root_in_certificate(inner.content)
         trust = Trust(roots=roots, now=now, require_crls=False)
         claims = _believed(kind, inner, endorsements, trust, trail)
         return Unjudged(claims=claims, steps=tuple(trail.steps))

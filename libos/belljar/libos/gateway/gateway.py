@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from belljar.libos.errors import SandboxUnavailable
 from belljar.libos.identity.presence import attests_here
 from belljar.libos.plan.build import QUESTIONS, listening_places
-from belljar.libos.spec import Traffic
+from belljar.libos.spec import ATTESTED, Traffic
 from belljar.libos.values import Value
 
 from .addresses import listen_outside, shown
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from belljar.fs.pseudo import PseudoFolder
     from belljar.libos.identity.attestor import Attestor
     from belljar.libos.spec import EnclaveSpec, Outward
+
+    from .ratls import RatlsEndpoint
 
 _EVERY_S = 0.5
 _DRAIN_S = 2.0
@@ -97,9 +99,9 @@ class Gateway:
             self.close()
             raise
 
-    def _server(self, number: int) -> Endpoint | None:
+    def _server(self, number: int) -> Endpoint | RatlsEndpoint | None:
         entry = self._spec.inward[number]
-        if entry.security != "channel":
+        if entry.security not in ATTESTED:
             return None
         if not attests_here(self._spec.identity.platform):
             raise SandboxUnavailable(
@@ -110,9 +112,9 @@ class Gateway:
 
         return server_endpoint(entry, self._means.attestor)
 
-    def _client(self, number: int) -> Endpoint | None:
+    def _client(self, number: int) -> Endpoint | RatlsEndpoint | None:
         entry = self._spec.outward[number]
-        if entry.security != "channel":
+        if entry.security not in ATTESTED:
             return None
         from .channels import client_endpoint
 
@@ -172,7 +174,7 @@ class Gateway:
         doors: list[Door] = []
         told = self.counts, self._journal
         for entry, endpoint, context in zip(self._spec.outward, self._clients, self._contexts, strict=True):
-            way = OutwardWay(entry, around, codec_maker(entry, endpoint, context))
+            way = OutwardWay(entry, around, codec_maker(entry, endpoint, context, around))
             way.door = Door(
                 f"{entry.name or entry.guest} to {entry.outside}",
                 inside.pop(entry.guest),

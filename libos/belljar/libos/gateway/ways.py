@@ -19,7 +19,7 @@ from .served import NotServed
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from concurrent.futures import ThreadPoolExecutor
 
     from belljar.attestation.channel import Endpoint
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .giving import Sockets
     from .journal import Counts
     from .peers import Peers
+    from .ratls import RatlsEndpoint
 
 _FIRST_S = 10.0  # after the start: so long a port that nobody listens at yet is tried again
 _AGAIN_S = 0.05
@@ -86,7 +87,7 @@ class InwardWay:
         door: the door they come through.
     """
 
-    def __init__(self, entry: Inward, around: Around, endpoint: Endpoint | None) -> None:
+    def __init__(self, entry: Inward, around: Around, endpoint: Endpoint | RatlsEndpoint | None) -> None:
         self._entry = entry
         self._around = around
         self._endpoint = endpoint
@@ -118,7 +119,7 @@ class InwardWay:
         if self._endpoint is not None:
             from .channels import session_of
 
-            codec = session_of(self._endpoint)
+            codec = await session_of(self._endpoint, self._around.workshop[1])
         bridge = self._around.bridge(visit, codec)
         await bridge.attach_far(visit.take())
         await bridge.opened
@@ -154,7 +155,7 @@ class OutwardWay:
         make: returns the codec of a new connection; None where the guest's own TLS passes through.
     """
 
-    def __init__(self, entry: Outward, around: Around, make: Callable[[], Codec] | None) -> None:
+    def __init__(self, entry: Outward, around: Around, make: Callable[[], Awaitable[Codec]] | None) -> None:
         self._entry = entry
         self._around = around
         self._make = make
@@ -171,7 +172,7 @@ class OutwardWay:
         first = await self._first(visit) if self._make is None else b""
         outside = await connect_outside(self._outside, private=self._entry.private)
         try:
-            codec = Plain() if self._make is None else self._make()
+            codec: Codec = Plain() if self._make is None else await self._make()
             if first:
                 codec.write(first)
         except BaseException:
@@ -220,15 +221,18 @@ def _port(inside: socket.socket) -> int:
 
 
 def codec_maker(
-    entry: Outward, endpoint: Endpoint | None, context: ssl.SSLContext | None
-) -> Callable[[], Codec] | None:
-    """Return what makes the codec of a connection to one place outside."""
-    if endpoint is not None:
-        from .channels import session_of
+    entry: Outward, endpoint: Endpoint | RatlsEndpoint | None, context: ssl.SSLContext | None, around: Around
+) -> Callable[[], Awaitable[Codec]] | None:
+    """Return what makes the codec of a connection to one place outside; None where the guest's own TLS passes."""
+    if entry.security == "guest-tls":
+        return None
+    name = address(entry.outside).host
 
-        known = endpoint
-        return lambda: session_of(known)
-    if context is not None:
-        trusted, name = context, address(entry.outside).host
-        return lambda: Tls(trusted, name)
-    return None if entry.security == "guest-tls" else Plain
+    async def make() -> Codec:
+        if endpoint is not None:
+            from .channels import session_of
+
+            return await session_of(endpoint, around.workshop[1])
+        return Plain() if context is None else Tls(context, name)
+
+    return make
