@@ -175,10 +175,10 @@ class Written:
         return self.belljar("run", *words, f"{self.name}.yaml", check=check, timeout=timeout)
 
     @contextmanager
-    def running(self, *words: str) -> Iterator[Enclave]:
-        """Run it until the block ends."""
-        process = self.belljar.start("run", *words, "--name", self.name, f"{self.name}{self.ending}")
-        enclave = Enclave(self.belljar, self.name, process)
+    def running(self, *words: str, name: str = "") -> Iterator[Enclave]:
+        """Run it until the block ends, under its own name or another one."""
+        process = self.belljar.start("run", *words, "--name", name or self.name, f"{self.name}{self.ending}")
+        enclave = Enclave(self.belljar, name or self.name, process)
         try:
             _await_start(enclave)
             yield enclave
