@@ -14,10 +14,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from belljar.attestation.attesting import quoter
-from belljar.attestation.channel import Channel, ChannelRefused, Endpoint, Role, Terms, connect, make_identity
-from belljar.libos.gateway.ratls import RatlsEndpoint
-from belljar.libos.gateway.served import NotServed
-from belljar.libos.identity.attestor import NotAttested
+from belljar.attestation.channel import (
+    Channel,
+    ChannelRefused,
+    Endpoint,
+    RatlsEndpoint,
+    Role,
+    Terms,
+    connect,
+    make_identity,
+)
+from belljar.attestation.errors import RootCannot
 from support.channels import ROOT, SERVER
 from support.gateways import Enclave, Written, certificate_policy_of, measured, with_platform
 from support.roots import NOW
@@ -175,7 +182,7 @@ def test_a_certificate_is_made_when_it_is_needed_and_again_before_it_ends() -> N
     endpoint = RatlsEndpoint(
         Role.SERVER, Terms(insecure_ra_tls=True, insecure_unattested=True), quote, clock=lambda: now[0]
     )
-    with pytest.raises(NotServed, match="no certificate yet"):
+    with pytest.raises(ChannelRefused, match="no certificate with evidence yet"):
         endpoint.session(0.0)
     for _ in range(3):
         assert endpoint.is_due is (len(asked) == 0)
@@ -190,13 +197,13 @@ def test_a_certificate_is_made_when_it_is_needed_and_again_before_it_ends() -> N
 
 def test_a_server_without_evidence_serves_nobody() -> None:
     def none(_: bytes) -> bytes:
-        raise NotAttested("tsm certifies no keys")
+        raise RootCannot("tsm certifies no keys")
 
     for role in Role:
         terms = Terms(insecure_ra_tls=True, insecure_unattested=True)
         endpoint = RatlsEndpoint(role, terms, none)
         if role is Role.SERVER:
-            with pytest.raises(NotServed, match="no certificate with evidence can be made: tsm certifies no keys"):
+            with pytest.raises(ChannelRefused, match="no certificate with evidence can be made: tsm certifies no keys"):
                 endpoint.renew()
         else:
             endpoint.renew()  # and shows a certificate that says nothing

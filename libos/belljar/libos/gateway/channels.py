@@ -2,8 +2,8 @@
 
 In come entries of the specification and what makes this enclave's evidence; out come endpoints, of which each
 connection gets a session. Keys are made here, in the supervisor, and never leave it. What is slow about a session,
-making and judging evidence, is given away as `work`. Entries with `insecure_ra_tls` get ends of RA-TLS (ratls.py),
-which give sessions alike.
+making and judging evidence, is given away as `work`. Entries with `insecure_ra_tls` get ends of RA-TLS, which
+give sessions alike.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from belljar.attestation.channel import (
     ChannelRefused,
     Endpoint,
     Limits,
+    RatlsEndpoint,
     Role,
     Terms,
     appraises_by,
@@ -28,7 +29,6 @@ from belljar.libos.errors import SandboxUnavailable
 from belljar.libos.identity.attestor import CHANNEL, NotAttested
 from belljar.libos.spec import RA_TLS
 
-from .ratls import RatlsEndpoint
 from .served import NotServed
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def server_endpoint(inward: Inward, attestor: Attestor) -> Endpoint | RatlsEndpo
             limits=_limits(inward),
             insecure_ra_tls=in_certificates,
         )
-        return RatlsEndpoint(Role.SERVER, terms, attestor.quote) if in_certificates else Endpoint(Role.SERVER, terms)
+        return RatlsEndpoint(Role.SERVER, terms, _quotes(attestor)) if in_certificates else Endpoint(Role.SERVER, terms)
 
     return _made(inward.outside, make)
 
@@ -166,7 +166,7 @@ def client_endpoint(outward: Outward, attestor: Attestor) -> Endpoint | RatlsEnd
             limits=_limits(outward),
             insecure_ra_tls=in_certificates,
         )
-        return RatlsEndpoint(Role.CLIENT, terms, attestor.quote) if in_certificates else Endpoint(Role.CLIENT, terms)
+        return RatlsEndpoint(Role.CLIENT, terms, _quotes(attestor)) if in_certificates else Endpoint(Role.CLIENT, terms)
 
     return _made(outward.outside, make)
 
@@ -188,7 +188,10 @@ async def session_of(endpoint: Endpoint | RatlsEndpoint, threads: ThreadPoolExec
     """
     loop = asyncio.get_running_loop()
     if isinstance(endpoint, RatlsEndpoint) and endpoint.is_due:
-        await loop.run_in_executor(threads, endpoint.renew)
+        try:
+            await loop.run_in_executor(threads, endpoint.renew)
+        except AttestationError as error:
+            raise NotServed(str(error)) from error
     return Channel(endpoint.session(loop.time(), inline=False))
 
 
@@ -207,6 +210,16 @@ def _attests(attestor: Attestor) -> Attests:
         return Message(content=token, media_type=attestor.media_type())
 
     return attest
+
+
+def _quotes(attestor: Attestor) -> Callable[[bytes], bytes]:
+    def quote(report_data: bytes) -> bytes:
+        try:
+            return attestor.quote(report_data)
+        except NotAttested as error:
+            raise RootCannot(str(error)) from error
+
+    return quote
 
 
 def _tokens(path: str) -> Tokens | None:

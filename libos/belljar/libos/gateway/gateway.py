@@ -33,12 +33,10 @@ from .ways import Around, InwardWay, OutwardWay, codec_maker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from belljar.attestation.channel import Endpoint
+    from belljar.attestation.channel import Endpoint, RatlsEndpoint
     from belljar.fs.pseudo import PseudoFolder
     from belljar.libos.identity.attestor import Attestor
     from belljar.libos.spec import EnclaveSpec, Outward
-
-    from .ratls import RatlsEndpoint
 
 _EVERY_S = 0.5
 _DRAIN_S = 2.0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from concurrent.futures import ThreadPoolExecutor
 
-    from belljar.attestation.channel import Endpoint
+    from belljar.attestation.channel import Endpoint, RatlsEndpoint
     from belljar.libos.spec import Inward, Outward
 
     from .codecs import Codec
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from .giving import Sockets
     from .journal import Counts
     from .peers import Peers
-    from .ratls import RatlsEndpoint
 
 _FIRST_S = 10.0  # after the start: so long a port that nobody listens at yet is tried again
 _AGAIN_S = 0.05

@@ -1,8 +1,8 @@
-"""RA-TLS at the gateway, for peers that know nothing better: a certificate with a quote of this enclave inside.
+"""One end of RA-TLS connections for as long as it likes: its certificate is made when it is needed, and made anew.
 
-In come terms and what makes quotes; out come sessions. The key is made here, and never leaves the supervisor. The
-certificate is made when the first connection comes, since only then the enclave can be asked, and made anew before its
-quote ends. What all this lacks stands beside `Terms.insecure_ra_tls`; that it is used is measured.
+In come terms and what makes quotes; out come sessions, as `Endpoint` gives them. The first certificate waits for the
+first connection, since some enclaves can be asked for quotes only once they run. What all this lacks stands beside
+`Terms.insecure_ra_tls`. Clock and quotes are arguments.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from belljar.attestation.channel import Endpoint, Role, ra_tls_identity
-from belljar.attestation.errors import AttestationError, RootCannot
-from belljar.libos.identity.attestor import NotAttested
+from belljar.attestation.errors import AttestationError, ChannelRefused
 
-from .served import NotServed
+from .binding import Role
+from .endpoint import Endpoint
+from .ratls import ra_tls_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from belljar.attestation.channel import ChannelSession, Identity, Terms
+    from .identity import Identity
+    from .session import ChannelSession
+    from .terms import Terms
 
-_RENEWED_S = 12 * 3600  # the chain below a quote holds for seven days, of which six may have gone
+_RENEWED_S = 12 * 3600  # the chain below a quote of ours holds for seven days, of which six may have gone
 
 
 class RatlsEndpoint:
@@ -31,8 +33,11 @@ class RatlsEndpoint:
     Args:
         role: on which side.
         terms: on what terms.
-        quote: makes a quote over 64 bytes; it may raise `NotAttested`. May be slow.
+        quote: makes a quote over 64 bytes; it may raise `AttestationError`. May be slow.
         clock: seconds since 1970.
+
+    Raises:
+        ChannelRefused: the terms leave open who the server is, or contradict the role.
     """
 
     def __init__(
@@ -55,7 +60,7 @@ class RatlsEndpoint:
         """Make a key and its certificate, if they are due; may be slow, and is called from any thread.
 
         Raises:
-            NotServed: there is no evidence to be had.
+            AttestationError: a server has no evidence to show.
         """
         with self._one_at_a_time:
             if self.is_due:
@@ -65,20 +70,22 @@ class RatlsEndpoint:
     def _identity(self, now: int) -> Identity | None:
         """Return what is shown; None for a client without evidence, which a server that asks for some refuses."""
         try:
-            return ra_tls_identity(self._evidence, now)
+            return ra_tls_identity(self._quote, now)
         except AttestationError as error:
             if self._role is Role.CLIENT:
                 return None
-            raise NotServed(f"no certificate with evidence can be made: {error}") from error
-
-    def _evidence(self, report_data: bytes) -> bytes:
-        try:
-            return self._quote(report_data)
-        except NotAttested as error:
-            raise RootCannot(str(error)) from error
+            raise ChannelRefused(f"no certificate with evidence can be made: {error}", hint=error.hint) from error
 
     def session(self, now: float, *, inline: bool = True) -> ChannelSession:
-        """Return a session; `renew` has made what it needs."""
+        """Return a session; `renew` has made what it needs.
+
+        Args:
+            now: by the clock that `ChannelSession.tick` is given.
+            inline: whether evidence is judged inside of `receive`; else by who asks for `work`.
+
+        Raises:
+            ChannelRefused: it has not.
+        """
         if self._made is None:
-            raise NotServed("there is no certificate yet")
+            raise ChannelRefused("there is no certificate with evidence yet", hint="renew() makes it")
         return self._made[1].session(now, inline=inline)
