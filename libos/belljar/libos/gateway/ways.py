@@ -14,7 +14,7 @@ from .addresses import Address, address
 from .bridge import PIECE, Bridge
 from .codecs import Plain, Tls
 from .hello import Hello
-from .resolving import connect_outside, keep_alive
+from .resolving import NotPublic, connect_outside, keep_alive
 from .served import NotServed
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class OutwardWay:
 
     async def _connect(self, visit: Visit) -> Bridge:
         first = await self._first(visit) if self._make is None else b""
-        outside = await connect_outside(self._outside, private=self._entry.private)
+        outside = await self._reached()
         try:
             codec: Codec = Plain() if self._make is None else await self._make()
             if first:
@@ -185,6 +185,13 @@ class OutwardWay:
         await bridge.attach_near(visit.take())
         return bridge
 
+    async def _reached(self) -> socket.socket:
+        try:
+            return await connect_outside(self._outside, private=self._entry.private)
+        except NotPublic:
+            self._around.counts.unmet.note("address", self._outside.host)
+            raise
+
     async def _first(self, visit: Visit) -> bytes:
         """Return the guest's first bytes, once they name the server that the manifest allows."""
         hello, read = Hello(), b""
@@ -197,6 +204,7 @@ class OutwardWay:
             named = hello.receive(octets)
             if named is not None:
                 if named.lower().rstrip(".") != self._outside.host.lower():
+                    self._around.counts.unmet.note("server", named.lower().rstrip("."))
                     raise NotServed(f"the program wants the server {named[:80]}, expected {self._outside.host}")
                 return read
         raise NotServed("gone")
