@@ -86,7 +86,7 @@ def test_so_many_channels_and_no_more() -> None:
     made: list[asyncio.Protocol] = []
 
     class Silent(asyncio.Protocol):
-        def connection_made(self, _transport: asyncio.BaseTransport) -> None:
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: ARG002 - asyncio's name
             made.append(self)
 
     async def main() -> None:

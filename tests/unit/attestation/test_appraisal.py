@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from belljar.attestation import verifier
+from belljar.attestation.appraisal.step import MAX_SHOWN, Step, shown
 from belljar.attestation.appraisal.vector import Aspect, Tier, tier_of
+from belljar.attestation.appraisal.verdict import AppraisalRefused
 from belljar.attestation.claims import Claims, Purpose, Task, TcbStatus, Tee
 from belljar.attestation.eat.cmw import Wrapped, wrap, wrap_json
-from belljar.attestation.errors import AppraisalRefused, EvidenceRefused
+from belljar.attestation.errors import EvidenceRefused
 from belljar.attestation.evidence import Endorsements, Trust
-from belljar.attestation.steps import MAX_SHOWN, Step, Trail, shown
+from belljar.attestation.steps import Trail
 from belljar.attestation.verifier import Appraisal, Challenge, Message, Verifier
 from support.captured import NAMES, captured
 from support.evidence import MEASUREMENT, REPORT_DATA, Amd, Case, Intel, every_case, sgx_body, td_body, tpm_case
