@@ -27,6 +27,8 @@ from belljar.attestation.channel import (
 )
 from belljar.attestation.channels.identity import self_signed
 from belljar.attestation.claims import Tee
+from belljar.attestation.dice.certificate import PlatformFacts
+from belljar.attestation.evidence import key_digest
 from belljar.attestation.ratls.verify import EXTENSION
 from belljar.attestation.steps import Trail
 from belljar.attestation.verifier import Endorsements, examine, policy_from
@@ -155,6 +157,27 @@ def test_our_own_quote_is_taken_by_who_pins_our_platform() -> None:
 def test_our_own_quote_is_refused_for_what_it_does_not_show(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ChannelRefused, match=f"the other side's certificate: .*{message}"):
         both(ours(**changes), of_ours())
+
+
+class FixedTpm(FixedRoot):
+    """Stands for a TPM's platform: its CA certified the kind, and the key that makes quotes of the machine."""
+
+    kind = "swtpm"
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_a_quote_of_a_tpm_shows_no_state_of_its_machine(skips: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    root = FixedTpm(b"t" * 32, facts=PlatformFacts(kind="swtpm", attestation_key=b"k" * 32))
+    identity = ra_tls_identity(quoter(root, SERVER, NOW).quote, NOW)
+    rule = {"insecure_skip_pcrs": True} if skips else {"pcrs": {"sha256:8": ["ab" * 32]}}
+    pins = {"tpm": [f"sha256:{key_digest(root.ca_key.public.key).hex()}"]}
+    terms = ours(tees=["tpm"], roots=pins, tpm=rule)
+    if skips:
+        client, _ = both(terms, identity)
+        assert (client.peer.claims.tee, client.peer.claims.platform["kind"]) == (Tee.TPM, "swtpm")
+    else:
+        with pytest.raises(ChannelRefused, match="PCR sha256:8: got nothing"):
+            both(terms, identity)
 
 
 def test_our_own_quote_speaks_of_one_key_and_no_bit_of_it_is_another() -> None:

@@ -53,6 +53,7 @@ internet:
 def parsed(folder: Path, network: str, more: str = "") -> Any:
     (folder / "p.yaml").write_text(POLICY)
     (folder / "certificates.yaml").write_text(FOR_CERTIFICATES)
+    (folder / "pinned.yaml").write_text(f"{FOR_CERTIFICATES}instance: any\n")
     indented = "".join(f"  {line}\n" for line in network.splitlines())
     text = f"belljar: 1\nname: app\nargv: [/bin/true]\nnetwork:\n{indented}{more}"
     return parse_text(text, name="app.yaml", folder=str(folder))
@@ -133,6 +134,10 @@ def test_a_network_that_opens_nothing_is_measured_as_before(tmp_path: Path) -> N
         ),
         ('listen: [{outside: "h:1", guest: 1, insecure_plain: true, insecure_ra_tls: true}]', "without insecure_plain"),
         ('listen: [{outside: "h:1", guest: 1, policy: p.yaml, insecure_ra_tls: true}]', "asks for freshness, purpose"),
+        (
+            'listen: [{outside: "h:1", guest: 1, policy: pinned.yaml, insecure_ra_tls: true}]',
+            "asks for instance, which",
+        ),
         (
             'connect: [{guest: 1, outside: "h:1", policy: p.yaml, token: t, insecure_ra_tls: true}]',
             "goes without token",

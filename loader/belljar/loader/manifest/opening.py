@@ -117,11 +117,13 @@ def _check_for_certificates(policy: Policy, place: str) -> None:
         "purpose": policy.purposes is not None,
         "data_consistency": policy.data_consistency is not None,
         "task": policy.task is not None,
+        "instance": policy.instance is not None,
     }
     never = [name for name, asked in asks.items() if asked]
     if never:
         message = f"policy: asks for {', '.join(never)}, which certificates of insecure_ra_tls never show"
-        hint = f"what it must say instead: {', '.join(f'insecure_skip_{name}: true' for name in never)}"
+        skips = [f"insecure_skip_{name}: true" for name in never if name != "instance"]
+        hint = f"instead it must say {', '.join(skips)}" if skips else "it must leave instance out"
         raise ManifestError([Problem(place, message)], hint=hint)
 
 
