@@ -6,11 +6,8 @@ import stat
 import threading
 from pathlib import Path
 
-import pytest
-
 from belljar.attestation.channel import read_token, read_tokens
 from belljar.loader.commands.tokens import add_line
-from belljar.loader.errors import LoaderError
 from support.gateways import Written, with_platform
 from support.running import Belljar
 
@@ -75,9 +72,13 @@ def test_a_file_without_its_last_end_of_line_is_mended(tmp_path: Path) -> None:
     assert path.read_text() == "one\ntwo\n"
 
 
-def test_a_full_disk_leaves_the_file_as_it_was() -> None:
-    with pytest.raises(LoaderError, match="is no regular file"):
-        add_line("/dev/full", "line", names)
+def test_a_full_disk_leaves_the_file_as_it_was(belljar: Belljar) -> None:
+    belljar("token", "alice", "--into", "tokens")
+    before = (belljar.folder / "tokens").read_bytes()
+    belljar.prefix = ["prlimit", f"--fsize={len(before) + 20}"]
+    done = belljar("token", "bob", "--into", "tokens", check=125)
+    assert (done.stdout, "tokens: cannot be written: No space left" in done.stderr) == ("", True), done.stderr
+    assert (belljar.folder / "tokens").read_bytes() == before
 
 
 def test_a_listener_takes_who_has_it(belljar: Belljar) -> None:
