@@ -24,10 +24,10 @@ from belljar.attestation.channel import (
     open_channel,
     serve,
 )
-from belljar.attestation.clients.httpx import ChannelTransport
+from belljar.attestation.clients.httpx import AsyncChannelTransport, ChannelTransport
 from belljar.attestation.clients.requests import ChannelAdapter
 from support.channel_sockets import PATIENCE_S, Served, listening
-from support.channels import CLIENT, client_terms, clock, mutual, policy_for, server_terms
+from support.channels import CLIENT, SERVER, client_terms, clock, mutual, policy_for, server_terms
 
 MIB = 1 << 20
 
@@ -260,6 +260,66 @@ def test_httpx() -> None:
         assert isinstance(refused.value.__cause__, ChannelRefused)
     with pytest.raises(ChannelRefused, match="nothing says what the server must be"):
         ChannelTransport()
+
+
+def test_httpx_on_asyncio() -> None:
+    async def main(port: int) -> None:
+        url = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(transport=AsyncChannelTransport(terms=client_terms())) as client:
+            found = await asyncio.gather(*(client.get(f"{url}/{number}") for number in range(8)))
+            assert [one.content for one in found] == [b"GET /%d HTTP/1.1 " % number for number in range(8)]
+            answer = await client.post(f"{url}/b", content=b"x" * 100_000)
+            assert answer.content == b"POST /b HTTP/1.1 " + b"x" * 100_000
+            peer = answer.extensions["network_stream"].get_extra_info("peer")
+            assert peer.claims.measurement == SERVER.measurement
+            async with client.stream("GET", f"{url}/c") as streamed:
+                assert b"".join([part async for part in streamed.aiter_bytes(3)]) == b"GET /c HTTP/1.1 "
+            with pytest.raises(httpx.UnsupportedProtocol, match="the channel is the TLS"):
+                await client.get(f"https://127.0.0.1:{port}/")
+            with pytest.raises(httpx.ConnectError):
+                await client.get("http://127.0.0.1:1/")
+
+    with listening(serve=web) as served:
+        asyncio.run(asyncio.wait_for(main(served.port), 60))
+    with pytest.raises(ChannelRefused, match="nothing says what the server must be"):
+        AsyncChannelTransport()
+
+
+def test_httpx_on_asyncio_is_refused_and_runs_out_of_time() -> None:
+    async def refused(port: int) -> None:
+        other = client_terms(appraises=appraises_by(policy_for(CLIENT), clock=clock))
+        async with httpx.AsyncClient(transport=AsyncChannelTransport(terms=other)) as client:
+            with pytest.raises(httpx.ConnectError, match="evidence refused by the policy") as caught:
+                await client.get(f"http://127.0.0.1:{port}/")
+            assert isinstance(caught.value.__cause__, ChannelRefused)
+
+    async def late(port: int, silent: int) -> None:
+        quick = client_terms(limits=Limits(handshake_s=0.3))
+        async with httpx.AsyncClient(transport=AsyncChannelTransport(terms=quick), timeout=0.5) as client:
+            with pytest.raises(httpx.ReadTimeout):
+                await client.get(f"http://127.0.0.1:{port}/")
+            with pytest.raises((httpx.ConnectTimeout, httpx.ConnectError), match="in time"):
+                await client.get(f"http://127.0.0.1:{silent}/")
+
+    with listening(serve=web) as served:
+        asyncio.run(asyncio.wait_for(refused(served.port), 60))
+    with listening(serve=lambda _: time.sleep(2)) as served, socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(asyncio.wait_for(late(served.port, silent.getsockname()[1]), 60))
+
+
+def test_httpx_on_asyncio_begins_anew_where_a_kept_channel_has_ended() -> None:
+    def once(channel: Channel) -> None:
+        channel.recv(1 << 16)
+        channel.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async def main(port: int) -> None:
+        async with httpx.AsyncClient(transport=AsyncChannelTransport(terms=client_terms())) as client:
+            for _ in range(3):
+                assert (await client.get(f"http://127.0.0.1:{port}/")).content == b"ok"
+                await asyncio.sleep(0.2)  # the server ends the channel, and httpx finds out
+
+    with listening(serve=once) as served:
+        asyncio.run(asyncio.wait_for(main(served.port), 60))
 
 
 def test_requests(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ BELLJAR_HALF_OPEN is the number of connections that say nothing (by default 200)
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import socket
@@ -12,11 +13,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
-from belljar.attestation.channel import Terms, appraises_by, connect
+from belljar.attestation.channel import ChannelRefused, Terms, appraises_by, connect
 from belljar.attestation.verifier import load_policy
 from support.gateways import ECHO, Enclave, Written, with_platform
 from support.running import Belljar
@@ -310,3 +311,32 @@ def test_a_program_that_floods_its_own_way_out_harms_nobody_else(belljar: Bellja
     written = Written(belljar, "flood", program=FLOOD, network=f"internet: [{entry}]").write()
     lines = written.run().stdout.splitlines()
     assert lines[-1] == "127.0.1.1"
+
+
+def test_a_client_that_pins_a_run_is_not_led_to_another(belljar: Belljar) -> None:
+    """Diversion between two instances: same files, same manifest, same machine, so the same measurement."""
+    with_platform(belljar)
+    written = Written(belljar, "twin", network=LISTEN.format(more="anyone: true")).write()
+    with written.running(name="meant") as meant, written.running(name="other") as other:
+        assert meant.ask("status")["measurement"] == other.ask("status")["measurement"]
+        (belljar.folder / "any").write_text(meant.policy())
+        told = json.loads(belljar("attest", f"127.0.0.1:{meant.port()}", "--policy", "any", "--json").stdout)
+        run = told["claims"]["instance_id"]
+        assert {"name": "instance", "found": run, "expected": "any run"}.items() <= step(told, "instance").items()
+        pinned = f"{meant.policy()}instance: [{run}]\n"
+        with meant.connect(pinned) as channel:
+            channel.sendall(b"x")
+            assert channel.recv(1) == b"x"
+        with pytest.raises(ChannelRefused, match=f"by the policy: instance: got [0-9a-f]{{32}}, expected {run}"):
+            other.connect(pinned)
+        (belljar.folder / "pinned").write_text(pinned)
+        for enclave, code in ((meant, 0), (other, 1)):
+            where = f"127.0.0.1:{enclave.port()}"
+            found = json.loads(belljar("attest", where, "--policy", "pinned", "--json", check=code).stdout)
+            assert found["failed"] == ["instance"] * code
+
+
+def step(told: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return one step of an appraisal."""
+    found: list[dict[str, Any]] = [one for one in told["steps"] if one["name"] == name]
+    return found[0]

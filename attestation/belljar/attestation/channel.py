@@ -14,6 +14,7 @@ from .channels.binding import Role
 from .channels.endpoint import Endpoint, appraises_by, attests_with
 from .channels.identity import Identity, load_authorities, load_identity, make_identity
 from .channels.ratls import ra_tls_identity
+from .channels.renewing import RatlsEndpoint
 from .channels.session import ChannelSession
 from .channels.sockets.aio import create_channel, create_server, open_channel, serve
 from .channels.sockets.blocking import Channel
@@ -36,6 +37,7 @@ __all__ = [
     "Limits",
     "Listener",
     "Peer",
+    "RatlsEndpoint",
     "Role",
     "Terms",
     "Tokens",

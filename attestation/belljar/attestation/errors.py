@@ -2,9 +2,9 @@
 
 `CborRefused`: bytes are not deterministic CBOR. `KeyRefused`: a key cannot be used; the person gives another one.
 `SignatureRefused`: what is signed must not be believed. `EvidenceRefused`: nothing an attester says may be believed.
-`PolicyRefused`: an appraisal policy has a hole or a mistake; its author fixes it. `AppraisalRefused`: the evidence is
-authentic, and the policy says no. `PlatformRefused`, `RootCannot`, `SealRefused`: of roots of trust and what is sealed
-under them. `ChannelRefused`: nobody talks over this channel. Importing this costs nothing.
+`PolicyRefused`: an appraisal policy has a hole or a mistake; its author fixes it. `PlatformRefused`, `RootCannot`,
+`SealRefused`: of roots of trust and what is sealed under them. `ChannelRefused`: nobody talks over this channel.
+`AppraisalRefused`, for what a policy refuses, stands beside the verdict it carries. Importing this costs nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .appraisal.verdict import Appraisal
-    from .steps import Step
+    from .appraisal.step import Step
 
 
 class AttestationError(Exception):
@@ -69,19 +68,6 @@ class EvidenceRefused(AttestationError):
 
 class PolicyRefused(AttestationError):
     """An appraisal policy leaves something out, or says something it cannot mean."""
-
-
-class AppraisalRefused(AttestationError):
-    """Authentic evidence that does not satisfy the policy.
-
-    Args:
-        message: the rules that failed.
-        appraisal: the whole verdict.
-    """
-
-    def __init__(self, message: str, *, appraisal: Appraisal) -> None:
-        super().__init__(message)
-        self.appraisal = appraisal
 
 
 class ChannelRefused(AttestationError):

@@ -23,7 +23,8 @@ from .appraisal.loading import load_policy, policy_from
 from .appraisal.policy import Policy
 from .appraisal.reference import Difference, ReferenceValues, differences
 from .appraisal.rules import judge_common
-from .appraisal.verdict import Appraisal
+from .appraisal.step import Step
+from .appraisal.verdict import Appraisal, AppraisalRefused
 from .claims import Claims, Tee
 from .dcap.verify import DcapFormat
 from .dcap.wire import parse_collateral
@@ -31,12 +32,13 @@ from .ear.reading import EarResult, Reliance, read_ear
 from .ear.writing import Issue, ear_cwt, ear_jwt
 from .eat.cmw import unwrap
 from .eat.verify import EatFormat, brought_root, check_profile
-from .errors import AppraisalRefused, EvidenceRefused, PolicyRefused
+from .errors import EvidenceRefused, PolicyRefused
 from .evidence import MAX_EVIDENCE_BYTES, Collateral, Endorsements, EvidenceFormat, Trust
 from .ratls.verify import RatlsFormat
+from .ratls.verify import brought_root as root_in_certificate
 from .snp.table import parse_table
 from .snp.verify import SnpFormat
-from .steps import Step, Trail
+from .steps import Trail
 from .tpm_quote.verify import TpmFormat
 from .x509.roots import VENDOR_ROOTS
 
@@ -155,6 +157,8 @@ class Verifier:
         roots = frozenset(VENDOR_ROOTS.values())
         if isinstance(kind, EatFormat):
             roots |= brought_root(inner.content)
+        elif isinstance(kind, RatlsFormat):
+            roots |= root_in_certificate(inner.content)
         trust = Trust(roots=roots, now=now, require_crls=False)
         claims = _believed(kind, inner, endorsements, trust, trail)
         return Unjudged(claims=claims, steps=tuple(trail.steps))

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from .values import Value
 
+RA_TLS = "ra-tls"
+ATTESTED = ("channel", RA_TLS)
+"""How connections are secured that somebody proves something on."""
+
 
 class HashedMount(Value):
     """A read-only tree whose every byte is pinned by an index (Annex B b).
@@ -143,7 +147,8 @@ class Inward(Value):
     Attributes:
         outside: "HOST:PORT" or "unix:/path" of the host; not measured.
         guest: "127.0.0.1:PORT" or "unix:/path" of the guest.
-        security: "channel" for an attested channel, "plain" for none: insecure.
+        security: "channel" for an attested channel, "ra-tls" for evidence in certificates and "plain" for none: both
+            insecure.
         policy: text of the policy that clients must meet; empty: they need not attest.
         endorsements: files of the host that help to judge their evidence.
         tokens: file of the host with the digests of accepted tokens; empty: none is asked for.
@@ -173,7 +178,8 @@ class Outward(Value):
         name: what the guest calls that address; empty if it has no name.
         outside: "HOST:PORT" or "unix:/path" of the host.
         security: "channel" for an attested channel, "tls" for TLS that the gateway ends, "guest-tls" for TLS of the
-            guest's own, whose server name is looked at, "plain" for none: insecure.
+            guest's own, whose server name is looked at, "ra-tls" for evidence in certificates and "plain" for none:
+            both insecure.
         policy: text of the policy that the other side must meet.
         endorsements: files of the host that help to judge its evidence.
         token: file of the host with a token to show, once the other side is believed; empty for none.

@@ -37,11 +37,12 @@ class Refused:
     """Something a program asked for and did not get.
 
     Attributes:
-        kind: "system-call", or "path": a file that the host has and the enclave has not.
-        what: name of the system call, or guest path.
+        kind: "system-call"; "path": a file that the host has and the enclave has not; or of the network "name" that was
+            looked up, "server" that TLS was to reach behind another name, "address" that is not of the public Internet.
+        what: name of the system call, guest path, or name of a host.
         count: how often.
         program: name of the process that asked first, as far as it is known.
-        host: path on the host; empty for system calls.
+        host: path on the host; empty for all but paths.
     """
 
     kind: str

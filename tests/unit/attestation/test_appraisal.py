@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from belljar.attestation import verifier
+from belljar.attestation.appraisal.step import MAX_SHOWN, Step, shown
 from belljar.attestation.appraisal.vector import Aspect, Tier, tier_of
+from belljar.attestation.appraisal.verdict import AppraisalRefused
 from belljar.attestation.claims import Claims, Purpose, Task, TcbStatus, Tee
 from belljar.attestation.eat.cmw import Wrapped, wrap, wrap_json
-from belljar.attestation.errors import AppraisalRefused, EvidenceRefused
+from belljar.attestation.errors import EvidenceRefused
 from belljar.attestation.evidence import Endorsements, Trust
-from belljar.attestation.steps import MAX_SHOWN, Trail, shown
+from belljar.attestation.steps import Trail
 from belljar.attestation.verifier import Appraisal, Challenge, Message, Verifier
 from support.captured import NAMES, captured
 from support.evidence import MEASUREMENT, REPORT_DATA, Amd, Case, Intel, every_case, sgx_body, td_body, tpm_case
@@ -59,6 +61,7 @@ OWN_POLICY: dict[str, Any] = {
     "insecure_skip_purpose": None, "purpose": ["channel"], "insecure_skip_provider": None, "provider": "any",
     "insecure_skip_data_consistency": None, "data_consistency": [(b"D" * 32).hex()], "insecure_skip_task": None,
     "task": {"argv": [(b"A" * 32).hex()], "environment": "any"}, "insecure_allow_simulated": True, "max_age_s": 60,
+    "instance": [(b"I" * 16).hex(), (b"K" * 16).hex()],
     "require": ["instance_id", "runtime", "kernel"],
 }  # fmt: skip
 
@@ -149,6 +152,8 @@ def test_our_own_evidence_is_accepted_by_a_policy_that_fits() -> None:
         ({"purpose": Purpose.GUEST}, ["purpose of the report data"]),
         ({"purpose": None}, ["purpose of the report data"]),
         ({"provider": None}, ["provider"]),
+        ({"instance_id": b"J" * 16}, ["instance"]),
+        ({"instance_id": None}, ["instance", "instance_id is there"]),
         ({"data_consistency": b"X" * 32}, ["data_consistency"]),
         ({"data_consistency": None}, ["data_consistency"]),
         ({"task": None}, ["task: argv", "task: environment"]),
@@ -157,12 +162,29 @@ def test_our_own_evidence_is_accepted_by_a_policy_that_fits() -> None:
         ({"issued_at": NOW + 61}, ["age"]),
         ({"issued_at": None}, ["age"]),
         ({"debug": True, "platform": {"debug-enclave": True}}, ["debug"]),
-        ({"instance_id": None, "kernel": None}, ["instance_id is there", "kernel is there"]),
+        ({"instance_id": None, "kernel": None}, ["instance", "instance_id is there", "kernel is there"]),
         ({"simulated": False, "debug": True}, ["debug"]),
     ],
 )
 def test_every_claim_is_held_against_the_policy(claims: dict[str, Any], failed: list[str]) -> None:
     refused(own(claims=claims), *failed)
+
+
+def test_runs_are_pinned_where_a_policy_names_them() -> None:
+    assert step_of(own(instance=None), "instance").expected == "any run"
+    assert own(instance="any").accepted
+    refused(own(instance="any", claims={"instance_id": None}, require=None), "instance")
+    assert own(instance=None, claims={"instance_id": None}, require=None).accepted
+    given = policy(OWN_CASE, OWN, **OWN_POLICY)
+    for instances, values in (({b"I" * 16}, {b"I" * 16}), ({b"J" * 16}, set[bytes]())):
+        narrowed = given.pinned_to(frozenset(instances)).instance
+        assert narrowed is not None
+        assert narrowed.values == values
+        assert not narrowed.anything
+
+
+def step_of(found: Appraisal, name: str) -> Step:
+    return next(step for step in found.steps if step.name == name)
 
 
 def test_what_is_simulated_is_open_to_its_owner_and_says_so() -> None:

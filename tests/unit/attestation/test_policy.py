@@ -50,6 +50,7 @@ intel-tdx:
 intel-sgx: {{min_tcb_status: UpToDate}}
 tpm:
   pcrs: {{"sha256:8": [{H32}], "sha384:16": [{H48}]}}
+instance: [{H32}]
 """
 LINES = FULL.splitlines()
 

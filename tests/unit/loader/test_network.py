@@ -29,15 +29,20 @@ insecure_skip_task: true
 insecure_skip_revocation: true
 insecure_allow_simulated: true
 """ % ("ab" * 32)
+FOR_CERTIFICATES = POLICY.replace("nonce: required", "insecure_skip_freshness: true").replace(
+    "purpose: [channel]", "insecure_skip_purpose: true"
+)
 ALL = """\
 listen:
   - {outside: "0.0.0.0:8443", guest: 8080, anyone: true}
   - {outside: "unix:in.sock", guest: "unix:/run/app.sock", policy: p.yaml, tokens: tokens, endorsements: [a, b],
      proxy_protocol: true, connections: 5, idle: 1m, handshake: 2s, reattest: 1h}
   - {outside: "[::1]:0", guest: 81, insecure_plain: true}
+  - {outside: "[::1]:0", guest: 82, anyone: true, insecure_ra_tls: true}
 connect:
   - {guest: "db:5432", outside: "db.example:8432", policy: p.yaml, token: token}
   - {guest: 6379, outside: "10.0.0.1:6379", insecure_plain: true}
+  - {guest: 6380, outside: "10.0.0.1:6380", policy: certificates.yaml, insecure_ra_tls: true}
 internet:
   - {name: API.example.com}
   - {name: old.example.com, tls: gateway}
@@ -47,6 +52,8 @@ internet:
 
 def parsed(folder: Path, network: str, more: str = "") -> Any:
     (folder / "p.yaml").write_text(POLICY)
+    (folder / "certificates.yaml").write_text(FOR_CERTIFICATES)
+    (folder / "pinned.yaml").write_text(f"{FOR_CERTIFICATES}instance: any\n")
     indented = "".join(f"  {line}\n" for line in network.splitlines())
     text = f"belljar: 1\nname: app\nargv: [/bin/true]\nnetwork:\n{indented}{more}"
     return parse_text(text, name="app.yaml", folder=str(folder))
@@ -59,6 +66,7 @@ def test_what_is_told_to_libos(tmp_path: Path) -> None:
         ("0.0.0.0:8443", "127.0.0.1:8080", "channel"),
         (f"unix:{tmp_path}/in.sock", "unix:/run/app.sock", "channel"),
         ("[::1]:0", "127.0.0.1:81", "plain"),
+        ("[::1]:0", "127.0.0.1:82", "ra-tls"),
     ]
     assert (inner[1].policy, inner[1].tokens) == (POLICY, f"{tmp_path}/tokens")
     assert inner[1].endorsements == (f"{tmp_path}/a", f"{tmp_path}/b")
@@ -67,6 +75,7 @@ def test_what_is_told_to_libos(tmp_path: Path) -> None:
     assert [(o.guest, o.name, o.outside, o.security, o.private) for o in outer] == [
         ("127.0.1.1:5432", "db", "db.example:8432", "channel", True),
         ("127.0.0.1:6379", "", "10.0.0.1:6379", "plain", True),
+        ("127.0.0.1:6380", "", "10.0.0.1:6380", "ra-tls", True),
         ("127.0.1.2:443", "api.example.com", "api.example.com:443", "guest-tls", False),
         ("127.0.1.3:80", "old.example.com", "old.example.com:443", "tls", False),
         ("127.0.1.3:8080", "old.example.com", "old.example.com:8080", "plain", True),
@@ -92,6 +101,13 @@ def test_addresses_and_tokens_are_not_measured(tmp_path: Path) -> None:
     assert measured_network(one) == measured_network(other) != measured_network(third)
 
 
+def test_evidence_in_certificates_is_measured(tmp_path: Path) -> None:
+    entry = 'listen: [{{outside: "h:1", guest: 8080, anyone: true{more}}}]'
+    plain = parsed(tmp_path, entry.format(more="")).manifest.network
+    other = parsed(tmp_path, entry.format(more=", insecure_ra_tls: true")).manifest.network
+    assert measured_network(plain) != measured_network(other)
+
+
 def test_a_network_that_opens_nothing_is_measured_as_before(tmp_path: Path) -> None:
     assert measured_network(parsed(tmp_path, "insecure_host: true").manifest.network) == {}
 
@@ -112,6 +128,21 @@ def test_a_network_that_opens_nothing_is_measured_as_before(tmp_path: Path) -> N
         ('listen: [{outside: "0.0.0.0:1", guest: 1, authorities: {text: "none"}}]', "authorities"),
         ('connect: [{guest: 1, outside: "h:1"}]', "what must the other side be?"),
         ('connect: [{guest: 1, outside: "h:1", insecure_plain: true, token: t}]', "shows no token"),
+        (
+            'listen: [{outside: "h:1", guest: 1, tokens: t, insecure_ra_tls: true}]',
+            "insecure_ra_tls: true goes without t",
+        ),
+        ('listen: [{outside: "h:1", guest: 1, insecure_plain: true, insecure_ra_tls: true}]', "without insecure_plain"),
+        ('listen: [{outside: "h:1", guest: 1, policy: p.yaml, insecure_ra_tls: true}]', "asks for freshness, purpose"),
+        (
+            'listen: [{outside: "h:1", guest: 1, policy: pinned.yaml, insecure_ra_tls: true}]',
+            "asks for instance, which",
+        ),
+        (
+            'connect: [{guest: 1, outside: "h:1", policy: p.yaml, token: t, insecure_ra_tls: true}]',
+            "goes without token",
+        ),
+        ('connect: [{guest: 1, outside: "h:1", insecure_ra_tls: true}]', "what must the other side be?"),
         ('connect: [{guest: "1.2.3.4:80", outside: "h:1", insecure_plain: true}]', "expected the name of a host"),
         ("internet: [{name: 1.2.3.4}]", "expected the name of a host"),
         ("internet: [{name: localhost}]", "expected the name of a host"),
@@ -157,7 +188,7 @@ def test_a_policy_is_an_input_of_the_measurement(tmp_path: Path) -> None:
 def test_a_caller_chooses_other_addresses(tmp_path: Path) -> None:
     spec = SpecLike(inward(parsed(tmp_path, ALL).manifest.network))
     moved = listening_at(spec, ["8080=unix:/x", "unix:/run/app.sock=127.0.0.1:9"])  # type: ignore[arg-type] # has what it reads
-    assert [entry.outside for entry in moved.inward] == ["unix:/x", "127.0.0.1:9", "[::1]:0"]
+    assert [entry.outside for entry in moved.inward] == ["unix:/x", "127.0.0.1:9", "[::1]:0", "[::1]:0"]
     for wish, message in (
         ("8080", "expected GUEST=ADDRESS"),
         ("9=h:1", "0 addresses"),

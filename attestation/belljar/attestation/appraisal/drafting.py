@@ -38,6 +38,7 @@ class Draft:
         volumes: whether the builds work on volumes, so that the evidence must say which state.
         upgrades: whether later versions of the same signer and product are taken, too.
         allow_simulated: whether evidence without hardware behind it is.
+        instances: the runs it takes; empty for any.
     """
 
     identifier: str
@@ -48,6 +49,7 @@ class Draft:
     volumes: bool
     upgrades: bool
     allow_simulated: bool
+    instances: tuple[bytes, ...] = ()
 
 
 def policy_text(draft: Draft) -> str:
@@ -78,6 +80,8 @@ def _lines(draft: Draft) -> Iterator[str]:
     yield "nonce: required"
     yield f"purpose: [{', '.join(purpose.value for purpose in draft.purposes)}]"
     yield "provider: any   # any platform below these roots"
+    if draft.instances:
+        yield f"instance: [{', '.join(one.hex() for one in draft.instances)}]   # no other run of it"
     if draft.volumes:
         yield "data_consistency: any   # whichever state of its volumes, but the evidence says which"
     else:

@@ -85,6 +85,7 @@ def _policy(node: Node, digest: str) -> Policy:
         max_age_s=max_age_s,
         purposes=_purposes(top),
         provider=_expectation(top, "provider"),
+        instance=_expected(top, "instance") if top.get("instance") is not None else None,
         data_consistency=_expectation(top, "data_consistency"),
         task=_task(top),
         require=tuple(scalar(item, "require") for item in _requirable(top)),

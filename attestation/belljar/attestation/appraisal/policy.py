@@ -1,12 +1,12 @@
 """What a relying party asks of an attester, as values: everything is said, nothing is left to a default (7.2.2, 7.2.3).
 
 In come the values that loading.py read; `None` means that the policy skips a claim on purpose, by a key whose name
-begins with `insecure_`. The keys, one by one: docs/formats/policy.md. Values only.
+begins with `insecure_`, or that it is one of the few optional ones. The keys, one by one: docs/formats/policy.md. Pure.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ class Policy:
         max_age_s: how old evidence may be, seconds.
         purposes: what report data must have been made for.
         provider: which machines.
+        instance: which runs; None takes any run of what else is asked, since a run has no name before it begins.
         data_consistency: which data.
         task: what it was started with.
         require: names of claims that must be there, whatever they are.
@@ -118,6 +119,7 @@ class Policy:
     max_age_s: int | None
     purposes: frozenset[Purpose] | None
     provider: Expectation | None
+    instance: Expectation | None
     data_consistency: Expectation | None
     task: TaskRule | None
     require: tuple[str, ...]
@@ -128,3 +130,9 @@ class Policy:
     tdx: DcapRules | None
     sgx: DcapRules | None
     tpm: TpmRules | None
+
+    def pinned_to(self, instances: frozenset[bytes]) -> Policy:
+        """Return the same policy, for some runs alone; those it names itself stay the only ones."""
+        own = self.instance
+        values = instances if own is None or own.anything else instances & own.values
+        return replace(self, instance=Expectation(values=values, anything=False))

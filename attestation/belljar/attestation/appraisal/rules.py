@@ -57,6 +57,7 @@ def judge_common(asked: Asked, bench: Bench) -> None:
     _purpose(asked, bench)
     claims, policy = asked.claims, asked.policy
     _expected(bench, Aspect.INSTANCE_IDENTITY, "provider", claims.provider, policy.provider)
+    _instance(asked, bench)
     _expected(bench, Aspect.FILE_SYSTEM, "data_consistency", claims.data_consistency, policy.data_consistency)
     _task(asked, bench)
     _honesty(asked, bench)
@@ -174,6 +175,15 @@ def _expected(bench: Bench, aspect: Aspect, name: str, found: bytes | None, want
     expected = "anything, but there" if wanted.anything else listed(wanted.values)
     failure = UNRECOGNISED if aspect is Aspect.INSTANCE_IDENTITY else UNSAFE_HARDWARE  # 32: unrecognised, for files
     bench.rule(aspect, name, found, expected, passed=passed, failure=failure)
+
+
+def _instance(asked: Asked, bench: Bench) -> None:
+    """Judge which run it is: runs of one enclave on one machine differ in nothing else."""
+    wanted, found = asked.policy.instance, asked.claims.instance_id
+    if wanted is not None:
+        _expected(bench, Aspect.INSTANCE_IDENTITY, "instance", found, wanted)
+    elif found is not None:
+        bench.trail.note("instance", found, "any run", passed=True)
 
 
 def _task(asked: Asked, bench: Bench) -> None:

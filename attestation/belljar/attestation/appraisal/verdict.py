@@ -9,13 +9,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from belljar.attestation.errors import AppraisalRefused
+from belljar.attestation.errors import AttestationError
 
 from .vector import Tier, Vector
 
 if TYPE_CHECKING:
     from belljar.attestation.claims import Claims, Plain
-    from belljar.attestation.steps import Step
+
+    from .step import Step
+
+
+class AppraisalRefused(AttestationError):
+    """Authentic evidence that does not satisfy the policy.
+
+    Args:
+        message: the rules that failed.
+        appraisal: the whole verdict.
+    """
+
+    def __init__(self, message: str, *, appraisal: Appraisal) -> None:
+        super().__init__(message)
+        self.appraisal = appraisal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

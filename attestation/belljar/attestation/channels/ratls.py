@@ -45,8 +45,8 @@ def ra_tls_identity(quote: Callable[[bytes], bytes], now: int) -> Identity:
     """Return a new key with a certificate that has a quote over it inside.
 
     Args:
-        quote: makes a quote over 64 bytes of report data, such as `Quoter.quote`. A quote that is not rooted in the
-            processor is refused by who pins Intel's root, rightly.
+        quote: makes a quote over 64 bytes of report data, such as `Quoter.quote`. Ours are rooted in our platform and
+            hold for seven days: who pins Intel's root refuses them, rightly.
         now: seconds since 1970.
 
     Raises:

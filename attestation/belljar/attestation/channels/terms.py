@@ -96,6 +96,10 @@ class Terms:
             along.
         insecure_classical_group: take a key exchange without ML-KEM: who records the channel today may read it once
             there are quantum computers.
+        insecure_ra_tls: plain TLS 1.3 with evidence inside of certificates, for peers that know nothing better. It
+            shows that an enclave once had the key, not that it has it now nor that it made this session: whoever gets
+            the key of a certificate is taken for the enclave until the certificate ends. No tokens, no attesting anew,
+            no word for why somebody is refused, any key exchange.
     """
 
     appraises: Appraises | None = None

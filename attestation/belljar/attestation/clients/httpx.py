@@ -3,9 +3,13 @@
     with httpx.Client(transport=ChannelTransport(policy=policy)) as client:
         client.get("http://enclave.example:8443/")
 
+    async with httpx.AsyncClient(transport=AsyncChannelTransport(policy=policy)) as client:
+        await client.get("http://enclave.example:8443/")
+
 In come requests; out come answers. URLs say `http`: the channel is the TLS, and ends in the enclave. Connections are
 kept and used again as httpx does it. Redirects to other addresses go through channels on the same terms, so they are
-refused elsewhere; proxies are not used. Needs `pip install belljar[clients]`.
+refused elsewhere; proxies are not used. Of asynchronous libraries it is asyncio alone. Needs `pip install
+belljar[clients]`.
 """
 
 from __future__ import annotations
@@ -16,20 +20,17 @@ from typing import TYPE_CHECKING, Any, cast
 import httpcore
 import httpx
 
-from belljar.attestation.channels.binding import Role
-from belljar.attestation.channels.endpoint import Endpoint
-from belljar.attestation.channels.sockets.dialling import connect, with_policy
-from belljar.attestation.errors import ChannelRefused
+from .endpoints import client_endpoint
+from .streams import AsyncBackend, Backend, Refused
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
 
-    from belljar.attestation.channels.sockets.blocking import Channel
+    from belljar.attestation.channels.endpoint import Endpoint
     from belljar.attestation.channels.terms import Terms
     from belljar.attestation.verifier import Policy
 
-_KEPT, _MOST = 20, 100  # connections, as httpx has it
+_MOST, _KEPT, _KEPT_S = 100, 20, 5.0  # connections, as httpx has it
 
 
 class ChannelTransport(httpx.BaseTransport):
@@ -47,11 +48,10 @@ class ChannelTransport(httpx.BaseTransport):
     def __init__(
         self, *, policy: Policy | None = None, terms: Terms | None = None, endpoint: Endpoint | None = None
     ) -> None:
-        using = endpoint or Endpoint(Role.CLIENT, with_policy(terms, policy))
+        backend = Backend(client_endpoint(policy, terms, endpoint))
         self._pool = httpcore.ConnectionPool(
-            max_connections=_MOST, max_keepalive_connections=_KEPT, keepalive_expiry=5.0,
-            network_backend=_Backend(using),
-        )  # fmt: skip
+            max_connections=_MOST, max_keepalive_connections=_KEPT, keepalive_expiry=_KEPT_S, network_backend=backend
+        )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and return the answer, whose body is still to be read.
@@ -60,28 +60,62 @@ class ChannelTransport(httpx.BaseTransport):
             httpx.ConnectError: the server was refused, or refuses; a `ChannelRefused` is its cause.
             httpx.TransportError: as httpx has it.
         """
-        if request.url.scheme != "http":
-            raise httpx.UnsupportedProtocol(f"{request.url.scheme}://: expected http://: the channel is the TLS")
-        url = httpcore.URL(
-            scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port, target=request.url.raw_path
-        )
-        body: Any = request.stream  # of a client that is not asynchronous, so it can be iterated
+        carried = _carried(request)
         with _as_httpx():
-            answer = self._pool.handle_request(
-                httpcore.Request(
-                    method=request.method,
-                    url=url,
-                    headers=request.headers.raw,
-                    content=body,
-                    extensions=request.extensions,
-                )
-            )
-        extensions = cast("Any", answer).extensions  # httpcore leaves the type of its values open
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), extensions=extensions)
+            answer = self._pool.handle_request(carried)
+        return _answered(answer, _Body(answer))
 
     def close(self) -> None:
         """Close every channel."""
         self._pool.close()
+
+
+class AsyncChannelTransport(httpx.AsyncBaseTransport):
+    """Carries the requests of an `httpx.AsyncClient`, on asyncio; arguments and errors are `ChannelTransport`'s."""
+
+    def __init__(
+        self, *, policy: Policy | None = None, terms: Terms | None = None, endpoint: Endpoint | None = None
+    ) -> None:
+        backend = AsyncBackend(client_endpoint(policy, terms, endpoint))
+        self._pool = httpcore.AsyncConnectionPool(
+            max_connections=_MOST, max_keepalive_connections=_KEPT, keepalive_expiry=_KEPT_S, network_backend=backend
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request and return the answer, whose body is still to be read; raises as `handle_request`."""
+        carried = _carried(request)
+        with _as_httpx():
+            answer = await self._pool.handle_async_request(carried)
+        return _answered(answer, _AsyncBody(answer))
+
+    async def aclose(self) -> None:
+        """Close every channel."""
+        await self._pool.aclose()
+
+
+def _carried(request: httpx.Request) -> httpcore.Request:
+    """Return a request as httpcore has it.
+
+    Raises:
+        httpx.UnsupportedProtocol: its URL is not http://.
+    """
+    if request.url.scheme != "http":
+        raise httpx.UnsupportedProtocol(f"{request.url.scheme}://: expected http://: the channel is the TLS")
+    body: Any = request.stream  # iterated as the client does it: asynchronously, or not
+    return httpcore.Request(
+        method=request.method,
+        url=httpcore.URL(
+            scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port, target=request.url.raw_path
+        ),
+        headers=request.headers.raw,
+        content=body,
+        extensions=request.extensions,
+    )
+
+
+def _answered(answer: httpcore.Response, body: httpx.SyncByteStream | httpx.AsyncByteStream) -> httpx.Response:
+    extensions = cast("Any", answer).extensions  # httpcore leaves the type of its values open
+    return httpx.Response(answer.status, headers=answer.headers, stream=body, extensions=extensions)
 
 
 class _Body(httpx.SyncByteStream):
@@ -99,91 +133,29 @@ class _Body(httpx.SyncByteStream):
         self._answer.close()
 
 
+class _AsyncBody(httpx.AsyncByteStream):
+    """The body of an answer, for asyncio."""
+
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _as_httpx():
+            async for part in self._answer.aiter_stream():
+                yield part
+
+    async def aclose(self) -> None:
+        """Give the connection back."""
+        await self._answer.aclose()
+
+
 @contextmanager
 def _as_httpx() -> Generator[None]:
     """Raise httpcore's errors as httpx's of the same name."""
     try:
         yield
-    except _Refused as error:
+    except Refused as error:
         raise httpx.ConnectError(str(error)) from error.why
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
         kind = getattr(httpx, type(error).__name__, httpx.TransportError)
         raise kind(str(error)) from error
-
-
-class _Refused(httpcore.ConnectError):
-    """A channel that was not opened, and why: httpcore takes causes off."""
-
-    def __init__(self, message: str, why: ChannelRefused) -> None:
-        super().__init__(message)
-        self.why = why
-
-
-class _Backend(httpcore.NetworkBackend):
-    """Opens channels where httpcore wants connections."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        """Return a stream over an open channel; how long that may take, the terms say."""
-        del timeout, local_address, socket_options
-        try:
-            return _Stream(connect((host, port), endpoint=self._endpoint))
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout(str(error)) from error
-        except ChannelRefused as error:
-            raise _Refused(f"{host}:{port}: {error}", error) from error
-        except OSError as error:
-            raise httpcore.ConnectError(f"{host}:{port}: {error}") from error
-
-
-class _Stream(httpcore.NetworkStream):
-    """A channel as httpcore sees a connection."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return what has come; b"" at the end."""
-        self._channel.settimeout(timeout)
-        try:
-            return self._channel.recv(max_bytes)
-        except TimeoutError as error:
-            raise httpcore.ReadTimeout(str(error)) from error
-        except (ChannelRefused, OSError) as error:
-            raise httpcore.ReadError(str(error)) from error
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send all of it."""
-        self._channel.settimeout(timeout)
-        try:
-            self._channel.sendall(buffer)
-        except TimeoutError as error:
-            raise httpcore.WriteTimeout(str(error)) from error
-        except (ChannelRefused, OSError) as error:
-            raise httpcore.WriteError(str(error)) from error
-
-    def close(self) -> None:
-        """Close the channel."""
-        self._channel.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        """Refuse: there is TLS already."""
-        del ssl_context, server_hostname, timeout
-        raise httpcore.ConnectError("a channel has its TLS already")
-
-    def get_extra_info(self, info: str) -> Any:
-        """Return who is on the other side for "peer", and whether httpcore should look for something to read."""
-        if info == "peer":
-            return self._channel.peer
-        return bool(self._channel.pending()) if info == "is_readable" else None

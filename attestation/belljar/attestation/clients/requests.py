@@ -18,10 +18,10 @@ from urllib3 import HTTPConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import NewConnectionError
 
-from belljar.attestation.channels.binding import Role
-from belljar.attestation.channels.endpoint import Endpoint
-from belljar.attestation.channels.sockets.dialling import connect, with_policy
+from belljar.attestation.channels.sockets.dialling import connect
 from belljar.attestation.errors import ChannelRefused
+
+from .endpoints import client_endpoint
 
 if TYPE_CHECKING:
     import socket
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest, Response
 
+    from belljar.attestation.channels.endpoint import Endpoint
     from belljar.attestation.channels.terms import Terms
     from belljar.attestation.verifier import Policy
 
@@ -48,7 +49,7 @@ class ChannelAdapter(HTTPAdapter):
     def __init__(
         self, *, policy: Policy | None = None, terms: Terms | None = None, endpoint: Endpoint | None = None
     ) -> None:
-        self._endpoint = endpoint or Endpoint(Role.CLIENT, with_policy(terms, policy))
+        self._endpoint = client_endpoint(policy, terms, endpoint)
         super().__init__()
 
     def init_poolmanager(

@@ -10,7 +10,8 @@
 
 Scripts that slice it find MRENCLAVE at 112, MRSIGNER at 176 and report data at 368, as in a real one. A DCAP verifier
 refuses it, rightly: vendor and root are not Intel's. `verify_quote` is for those who pin our root. Report data is
-what the program gave, unseparated, so this format is never evidence for a channel or a key.
+what the program gave, unseparated, so this format is never evidence for an attested channel or a key; in RA-TLS
+certificates, which know no better, it is (claims.py).
 """
 
 from __future__ import annotations
@@ -139,6 +140,18 @@ def verify_quote(quote: bytes, trust: Trust, trail: Trail) -> VerifiedQuote:
     trail.equal("enclave in quote and certificates", quote[48:PREFIX_BYTES],
                 body_of(shown_enclave(chain.layer), body.report_data).pack())  # fmt: skip
     return VerifiedQuote(body=body, chain=chain)
+
+
+def brought_certificate(quote: bytes) -> bytes:
+    """Return the last certificate that a quote brings, DER: to look at, never to trust.
+
+    Raises:
+        EvidenceRefused: its chain is malformed, or it brings none.
+    """
+    chain = _certificates(quote[_END:])
+    if not chain:
+        raise EvidenceRefused("the quote brings no chain")
+    return chain[-1]
 
 
 def _check_lengths(quote: bytes, trail: Trail) -> None:

@@ -5,9 +5,10 @@
     quote's report data = SHA-256(claims), then zeros
     extension 2.23.133.5.4.2 = 60000([ version, TCB info, … ]) may bring collateral (endorsements.py)
 
-1. the certificate signed itself and is valid; 2. the claims hold the digest of its key; 3. the quote verifies (dcap);
-4. its report data is the digest of the claims. It shows that an enclave has the key; without a nonce in the claims it
-does not show when. Gramine's and Intel's older extensions in the same certificate are ignored. Pure.
+1. the certificate signed itself and is valid; 2. the claims hold the digest of its key; 3. the quote verifies (dcap, or
+gramine where it is one of ours); 4. its report data is the digest of the claims. It shows that an enclave has the key;
+without a nonce in the claims it does not show when. Gramine's and Intel's older extensions in the same certificate are
+ignored. Pure.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from cryptography import x509
 from belljar.attestation.cbor import Tagged, decode
 from belljar.attestation.dcap.verify import DcapFormat
 from belljar.attestation.errors import CborRefused, EvidenceRefused
-from belljar.attestation.x509.certificate import parse_pem_body
+from belljar.attestation.evidence import key_digest
+from belljar.attestation.gramine.claims import is_own_quote, quote_claims
+from belljar.attestation.gramine.quote import brought_certificate
+from belljar.attestation.x509.certificate import parse_certificate, parse_pem_body
 
 from .certificate import SelfSigned, parse_self_signed
 from .endorsements import EXTENSION as ENDORSEMENTS
@@ -57,20 +61,46 @@ class RatlsFormat:
         Raises:
             EvidenceRefused: a step failed.
         """
-        found = parse_self_signed(parse_pem_body(evidence, _WHAT) if evidence[:1] == b"-" else evidence)
+        found = _self_signed(evidence)
         trail.note("RA-TLS certificate: signature", "by its own key", "by its own key", passed=True)
         _check_validity(found.certificate, trust.now, trail)
         quote, claims = _evidence(found.certificate)
         members = _claims(claims)
         _check_key(members["pubkey-hash"], found, trail)
-        brought = embedded(found.certificate) if endorsements.collateral is None else None
-        merged = endorsements
-        if brought is not None:
-            merged = replace(brought, crls=(*endorsements.crls, *brought.crls), certificates=endorsements.certificates)
-        verified = DcapFormat().verify(quote, endorsements=merged, trust=trust, trail=trail)
+        if is_own_quote(quote):
+            verified = quote_claims(quote, trust, trail)
+        else:
+            merged = _merged(endorsements, found.certificate)
+            verified = DcapFormat().verify(quote, endorsements=merged, trust=trust, trail=trail)
         digest = hashlib.sha256(claims).digest().ljust(64, b"\0")
         trail.equal("RA-TLS certificate: report data is of the claims", verified.report_data or b"", digest)
         return _named(verified, found, members.get("nonce"))
+
+
+def brought_root(evidence: bytes) -> frozenset[bytes]:
+    """Return the digest of the root that one of our quotes in a certificate brings: to look at, never to trust.
+
+    It is empty for quotes of others.
+
+    Raises:
+        EvidenceRefused: the certificate, or the chain in its quote, is malformed.
+    """
+    quote, _ = _evidence(_self_signed(evidence).certificate)
+    if not is_own_quote(quote):
+        return frozenset()
+    return frozenset({key_digest(parse_certificate(brought_certificate(quote), "the quote's root").public_key())})
+
+
+def _self_signed(evidence: bytes) -> SelfSigned:
+    return parse_self_signed(parse_pem_body(evidence, _WHAT) if evidence[:1] == b"-" else evidence)
+
+
+def _merged(endorsements: Endorsements, certificate: x509.Certificate) -> Endorsements:
+    """Return what the caller gathered, with the collateral in a certificate where he has none."""
+    brought = embedded(certificate) if endorsements.collateral is None else None
+    if brought is None:
+        return endorsements
+    return replace(brought, crls=(*endorsements.crls, *brought.crls), certificates=endorsements.certificates)
 
 
 def _named(verified: Claims, found: SelfSigned, nonce: bytes | None) -> Claims:

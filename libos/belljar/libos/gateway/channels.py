@@ -2,7 +2,8 @@
 
 In come entries of the specification and what makes this enclave's evidence; out come endpoints, of which each
 connection gets a session. Keys are made here, in the supervisor, and never leave it. What is slow about a session,
-making and judging evidence, is given away as `work`.
+making and judging evidence, is given away as `work`. Entries with `insecure_ra_tls` get ends of RA-TLS, which
+give sessions alike.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from belljar.attestation.channel import (
     ChannelRefused,
     Endpoint,
     Limits,
+    RatlsEndpoint,
     Role,
     Terms,
     appraises_by,
@@ -25,11 +27,13 @@ from belljar.attestation.errors import AttestationError, RootCannot
 from belljar.attestation.verifier import Message, endorsements_in, load_policy
 from belljar.libos.errors import SandboxUnavailable
 from belljar.libos.identity.attestor import CHANNEL, NotAttested
+from belljar.libos.spec import RA_TLS
 
 from .served import NotServed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
 
     from belljar.attestation.channel import Appraises, Attests, ChannelSession, Peer, Tokens, Work
     from belljar.libos.identity.attestor import Attestor
@@ -127,43 +131,47 @@ def _told(call: Callable[[], Told]) -> Told:
         raise NotServed(f"{refused}; {refused.hint}" if refused.hint else str(refused)) from refused
 
 
-def server_endpoint(inward: Inward, attestor: Attestor) -> Endpoint:
+def server_endpoint(inward: Inward, attestor: Attestor) -> Endpoint | RatlsEndpoint:
     """Return the endpoint of an address outside.
 
     Raises:
         SandboxUnavailable: a file of the entry cannot be read, or says something else than it must.
     """
 
-    def make() -> Endpoint:
+    def make() -> Endpoint | RatlsEndpoint:
+        in_certificates = inward.security == RA_TLS
         terms = Terms(
             appraises=_appraises(inward.policy, inward.endorsements),
-            attests=_attests(attestor),
+            attests=None if in_certificates else _attests(attestor),
             tokens=_tokens(inward.tokens),
             authorities=load_authorities(inward.authorities.encode()) if inward.authorities else (),
             limits=_limits(inward),
+            insecure_ra_tls=in_certificates,
         )
-        return Endpoint(Role.SERVER, terms)
+        return RatlsEndpoint(Role.SERVER, terms, _quotes(attestor)) if in_certificates else Endpoint(Role.SERVER, terms)
 
     return _made(inward.outside, make)
 
 
-def client_endpoint(outward: Outward, attestor: Attestor) -> Endpoint:
+def client_endpoint(outward: Outward, attestor: Attestor) -> Endpoint | RatlsEndpoint:
     """Return the endpoint for connections to another enclave; raises as `server_endpoint`."""
 
-    def make() -> Endpoint:
+    def make() -> Endpoint | RatlsEndpoint:
+        in_certificates = outward.security == RA_TLS
         terms = Terms(
             appraises=_appraises(outward.policy, outward.endorsements),
-            attests=_attests(attestor),
+            attests=None if in_certificates else _attests(attestor),
             token=read_token(_text(outward.token)) if outward.token else None,
             authorities=load_authorities(outward.authorities.encode()) if outward.authorities else (),
             limits=_limits(outward),
+            insecure_ra_tls=in_certificates,
         )
-        return Endpoint(Role.CLIENT, terms)
+        return RatlsEndpoint(Role.CLIENT, terms, _quotes(attestor)) if in_certificates else Endpoint(Role.CLIENT, terms)
 
     return _made(outward.outside, make)
 
 
-def _made(name: str, make: Callable[[], Endpoint]) -> Endpoint:
+def _made(name: str, make: Callable[[], Endpoint | RatlsEndpoint]) -> Endpoint | RatlsEndpoint:
     try:
         return make()
     except AttestationError as error:
@@ -172,9 +180,19 @@ def _made(name: str, make: Callable[[], Endpoint]) -> Endpoint:
         raise SandboxUnavailable(f"the channel at {name}: {error}") from error
 
 
-def session_of(endpoint: Endpoint) -> Channel:
-    """Return a new channel; its clock is that of the running loop."""
-    return Channel(endpoint.session(asyncio.get_running_loop().time(), inline=False))
+async def session_of(endpoint: Endpoint | RatlsEndpoint, threads: ThreadPoolExecutor) -> Channel:
+    """Return a new channel; its clock is that of the running loop, and what is slow is done by `threads`.
+
+    Raises:
+        NotServed: there is no evidence to show.
+    """
+    loop = asyncio.get_running_loop()
+    if isinstance(endpoint, RatlsEndpoint) and endpoint.is_due:
+        try:
+            await loop.run_in_executor(threads, endpoint.renew)
+        except AttestationError as error:
+            raise NotServed(str(error)) from error
+    return Channel(endpoint.session(loop.time(), inline=False))
 
 
 def _appraises(policy: str, endorsements: tuple[str, ...]) -> Appraises | None:
@@ -192,6 +210,16 @@ def _attests(attestor: Attestor) -> Attests:
         return Message(content=token, media_type=attestor.media_type())
 
     return attest
+
+
+def _quotes(attestor: Attestor) -> Callable[[bytes], bytes]:
+    def quote(report_data: bytes) -> bytes:
+        try:
+            return attestor.quote(report_data)
+        except NotAttested as error:
+            raise RootCannot(str(error)) from error
+
+    return quote
 
 
 def _tokens(path: str) -> Tokens | None:

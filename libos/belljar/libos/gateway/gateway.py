@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from belljar.libos.errors import SandboxUnavailable
 from belljar.libos.identity.presence import attests_here
 from belljar.libos.plan.build import QUESTIONS, listening_places
-from belljar.libos.spec import Traffic
+from belljar.libos.spec import ATTESTED, Traffic
 from belljar.libos.values import Value
 
 from .addresses import listen_outside, shown
@@ -33,7 +33,7 @@ from .ways import Around, InwardWay, OutwardWay, codec_maker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from belljar.attestation.channel import Endpoint
+    from belljar.attestation.channel import Endpoint, RatlsEndpoint
     from belljar.fs.pseudo import PseudoFolder
     from belljar.libos.identity.attestor import Attestor
     from belljar.libos.spec import EnclaveSpec, Outward
@@ -97,9 +97,9 @@ class Gateway:
             self.close()
             raise
 
-    def _server(self, number: int) -> Endpoint | None:
+    def _server(self, number: int) -> Endpoint | RatlsEndpoint | None:
         entry = self._spec.inward[number]
-        if entry.security != "channel":
+        if entry.security not in ATTESTED:
             return None
         if not attests_here(self._spec.identity.platform):
             raise SandboxUnavailable(
@@ -110,9 +110,9 @@ class Gateway:
 
         return server_endpoint(entry, self._means.attestor)
 
-    def _client(self, number: int) -> Endpoint | None:
+    def _client(self, number: int) -> Endpoint | RatlsEndpoint | None:
         entry = self._spec.outward[number]
-        if entry.security != "channel":
+        if entry.security not in ATTESTED:
             return None
         from .channels import client_endpoint
 
@@ -172,7 +172,7 @@ class Gateway:
         doors: list[Door] = []
         told = self.counts, self._journal
         for entry, endpoint, context in zip(self._spec.outward, self._clients, self._contexts, strict=True):
-            way = OutwardWay(entry, around, codec_maker(entry, endpoint, context))
+            way = OutwardWay(entry, around, codec_maker(entry, endpoint, context, around))
             way.door = Door(
                 f"{entry.name or entry.guest} to {entry.outside}",
                 inside.pop(entry.guest),

@@ -1,7 +1,8 @@
-"""What the gateway says and counts: one line for each refused peer, as long as nobody floods it.
+"""What the gateway says, counts and remembers: one line for each refused peer, as long as nobody floods it.
 
-In come events of one thread; out go lines to a descriptor (standard error, or what `belljar logs` shows) and numbers
-for `belljar stats`. Never content, never a token: addresses, names of entries, and reasons.
+In come events of one thread; out go lines to a descriptor (standard error, or what `belljar logs` shows), numbers for
+`belljar stats`, and what the program wanted in vain for `belljar explain`. Never content, never a token: addresses,
+names of entries, and reasons.
 """
 
 from __future__ import annotations
@@ -19,6 +20,34 @@ _LINES_PER_MINUTE = 30
 _MAX_LINE = 300
 _MOST_WAITING = 64
 _PATIENCE_S = 0.5
+_MOST_UNMET = 256  # a guest must not fill our memory
+_MAX_NAME = 253  # RFC 1035 2.3.4
+
+
+class Unmet:
+    """What the program wanted of the network and its manifest does not open; written by one thread, read by others."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counted: dict[tuple[str, str], int] = {}
+
+    def note(self, kind: str, name: str) -> None:
+        """Remember that a name was wanted in vain.
+
+        Args:
+            kind: "name" that was asked for, "server" that TLS was to reach behind another name, or "address" of a name
+                that is not of the public Internet.
+            name: of the host.
+        """
+        what = "".join(c if c.isprintable() else "?" for c in name[:_MAX_NAME])
+        with self._lock:
+            if (kind, what) in self._counted or len(self._counted) < _MOST_UNMET:
+                self._counted[kind, what] = self._counted.get((kind, what), 0) + 1
+
+    def noted(self) -> list[tuple[str, str, int]]:
+        """Return (kind, name, how often), in their order."""
+        with self._lock:
+            return [(kind, what, count) for (kind, what), count in sorted(self._counted.items())]
 
 
 class Counts:
@@ -34,6 +63,7 @@ class Counts:
         sent_bytes: to outside, of what the guest sent.
         questions: for names.
         unknown_names: of these, for names that are not allowed.
+        unmet: what the program wanted in vain; no number.
     """
 
     def __init__(self) -> None:
@@ -46,10 +76,11 @@ class Counts:
         self.sent_bytes = 0
         self.questions = 0
         self.unknown_names = 0
+        self.unmet = Unmet()
 
     def fields(self) -> dict[str, object]:
         """Return the numbers as plain values."""
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if name != "unmet"}
 
 
 class Journal:

@@ -75,6 +75,7 @@ class Names:
 
     def _note(self, name: str) -> None:
         self._counts.unknown_names += 1
+        self._counts.unmet.note("name", name)
         if name not in self._told and len(self._told) < _MAX_NAMED:
             self._told.add(name)
             self._journal.say(f"the program asked for the name {name[:80]}, which its manifest does not allow")

@@ -22,6 +22,10 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 4))
 
 
+class NotPublic(NotServed):
+    """A name leads to addresses that are not of the public Internet."""
+
+
 async def connect_outside(where: Address, *, private: bool) -> socket.socket:
     """Return a socket that is connected to an address outside.
 
@@ -31,7 +35,8 @@ async def connect_outside(where: Address, *, private: bool) -> socket.socket:
 
     Raises:
         OSError: nobody answers; the last address's error.
-        NotServed: the name has no address that may be used.
+        NotPublic: the name has no address that may be used.
+        NotServed: there is no such name.
     """
     loop = asyncio.get_running_loop()
     if where.path:
@@ -42,7 +47,7 @@ async def connect_outside(where: Address, *, private: bool) -> socket.socket:
         raise NotServed(f"{where.host}: {str(error.strerror).lower()}") from error
     places = [(family, place) for family, _, _, _, place in found if private or is_public(str(place[0]))]
     if not places:
-        raise NotServed(f"{where.host} is not at an address of the public Internet: {found[0][4][0]}")
+        raise NotPublic(f"{where.host} is not at an address of the public Internet: {found[0][4][0]}")
     failed: OSError | None = None
     for family, place in places[:_MAX_TRIED]:
         try:

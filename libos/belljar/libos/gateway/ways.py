@@ -14,15 +14,15 @@ from .addresses import Address, address
 from .bridge import PIECE, Bridge
 from .codecs import Plain, Tls
 from .hello import Hello
-from .resolving import connect_outside, keep_alive
+from .resolving import NotPublic, connect_outside, keep_alive
 from .served import NotServed
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from concurrent.futures import ThreadPoolExecutor
 
-    from belljar.attestation.channel import Endpoint
+    from belljar.attestation.channel import Endpoint, RatlsEndpoint
     from belljar.libos.spec import Inward, Outward
 
     from .codecs import Codec
@@ -86,7 +86,7 @@ class InwardWay:
         door: the door they come through.
     """
 
-    def __init__(self, entry: Inward, around: Around, endpoint: Endpoint | None) -> None:
+    def __init__(self, entry: Inward, around: Around, endpoint: Endpoint | RatlsEndpoint | None) -> None:
         self._entry = entry
         self._around = around
         self._endpoint = endpoint
@@ -118,7 +118,7 @@ class InwardWay:
         if self._endpoint is not None:
             from .channels import session_of
 
-            codec = session_of(self._endpoint)
+            codec = await session_of(self._endpoint, self._around.workshop[1])
         bridge = self._around.bridge(visit, codec)
         await bridge.attach_far(visit.take())
         await bridge.opened
@@ -154,7 +154,7 @@ class OutwardWay:
         make: returns the codec of a new connection; None where the guest's own TLS passes through.
     """
 
-    def __init__(self, entry: Outward, around: Around, make: Callable[[], Codec] | None) -> None:
+    def __init__(self, entry: Outward, around: Around, make: Callable[[], Awaitable[Codec]] | None) -> None:
         self._entry = entry
         self._around = around
         self._make = make
@@ -169,9 +169,9 @@ class OutwardWay:
 
     async def _connect(self, visit: Visit) -> Bridge:
         first = await self._first(visit) if self._make is None else b""
-        outside = await connect_outside(self._outside, private=self._entry.private)
+        outside = await self._reached()
         try:
-            codec = Plain() if self._make is None else self._make()
+            codec: Codec = Plain() if self._make is None else await self._make()
             if first:
                 codec.write(first)
         except BaseException:
@@ -185,6 +185,13 @@ class OutwardWay:
         await bridge.attach_near(visit.take())
         return bridge
 
+    async def _reached(self) -> socket.socket:
+        try:
+            return await connect_outside(self._outside, private=self._entry.private)
+        except NotPublic:
+            self._around.counts.unmet.note("address", self._outside.host)
+            raise
+
     async def _first(self, visit: Visit) -> bytes:
         """Return the guest's first bytes, once they name the server that the manifest allows."""
         hello, read = Hello(), b""
@@ -197,6 +204,7 @@ class OutwardWay:
             named = hello.receive(octets)
             if named is not None:
                 if named.lower().rstrip(".") != self._outside.host.lower():
+                    self._around.counts.unmet.note("server", named.lower().rstrip("."))
                     raise NotServed(f"the program wants the server {named[:80]}, expected {self._outside.host}")
                 return read
         raise NotServed("gone")
@@ -220,15 +228,18 @@ def _port(inside: socket.socket) -> int:
 
 
 def codec_maker(
-    entry: Outward, endpoint: Endpoint | None, context: ssl.SSLContext | None
-) -> Callable[[], Codec] | None:
-    """Return what makes the codec of a connection to one place outside."""
-    if endpoint is not None:
-        from .channels import session_of
+    entry: Outward, endpoint: Endpoint | RatlsEndpoint | None, context: ssl.SSLContext | None, around: Around
+) -> Callable[[], Awaitable[Codec]] | None:
+    """Return what makes the codec of a connection to one place outside; None where the guest's own TLS passes."""
+    if entry.security == "guest-tls":
+        return None
+    name = address(entry.outside).host
 
-        known = endpoint
-        return lambda: session_of(known)
-    if context is not None:
-        trusted, name = context, address(entry.outside).host
-        return lambda: Tls(trusted, name)
-    return None if entry.security == "guest-tls" else Plain
+    async def make() -> Codec:
+        if endpoint is not None:
+            from .channels import session_of
+
+            return await session_of(endpoint, around.workshop[1])
+        return Plain() if context is None else Tls(context, name)
+
+    return make

@@ -141,7 +141,13 @@ class Answers:
     def refused(self) -> tuple[Refusal, ...]:
         """Return what the enclave asked for and did not get."""
         missing = (Refusal(kind="path", what=path, count=1, host=host) for path, host in self._files.missing())
-        return (*self._refusals.noted(), *missing)
+        return (*self.denied(), *missing)
+
+    def denied(self) -> tuple[Refusal, ...]:
+        """Return the part of it that was noted as it happened: system calls, and names of the network."""
+        wanted = [] if self.gateway is None else self.gateway.counts.unmet.noted()
+        unmet = (Refusal(kind=kind, what=what, count=count) for kind, what, count in wanted)
+        return (*self._refusals.noted(), *unmet)
 
     def ended(self, outcome: Outcome, refused: tuple[Refusal, ...]) -> Fields:
         """Return what is to be remembered of a run that is over."""

@@ -228,7 +228,7 @@ class Lifetime:
             answers.watch = watch
             outcome = watch.run()
             guest.end()
-            refused = answers.refused() if outcome.exit_code else refusals.noted()
+            refused = answers.refused() if outcome.exit_code else answers.denied()
             last = answers.ended(outcome, refused)
             if wanted.manner.keeps_output or (refused and outcome.exit_code):
                 _leave_word(directory, last)

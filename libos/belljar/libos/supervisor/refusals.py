@@ -27,11 +27,12 @@ class Refusal(Value):
     """Something an enclave asked for and did not get.
 
     Attributes:
-        kind: "system-call", or "path": a file that the host has and the enclave has not.
-        what: name of the system call, or guest path.
+        kind: "system-call"; "path": a file that the host has and the enclave has not; or of the network "name" that was
+            looked up, "server" that TLS was to reach behind another name, "address" that is not of the public Internet.
+        what: name of the system call, guest path, or name of a host.
         count: how often; 1 for paths, which the kernel asks for once.
         program: name of the process that asked first; empty if nobody knows.
-        host: path on the host; empty for system calls.
+        host: path on the host; empty for all but paths.
     """
 
     kind: str

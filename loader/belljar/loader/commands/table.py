@@ -240,6 +240,17 @@ COMMANDS = (
         example="belljar connect enclave.example:8443 --listen 127.0.0.1:9000 --policy policy.yaml",
     ),
     Command(
+        name="token",
+        usage="[OPTIONS] NAME",
+        help="make a token for clients of a listener; print it once, and add its hash to a file",
+        options=(
+            Option(name="into", value="FILE", help="the file of hashes to add to: tokens of a manifest's listen"),
+            Option(name="output", short="o", value="FILE", help="write the token to a new file instead"),
+        ),
+        run="belljar.loader.commands.channels.token",
+        example="belljar token alice --into tokens -o alice.token",
+    ),
+    Command(
         name="verify-evidence",
         usage="[OPTIONS] FILE",
         help="appraise evidence in a file: say what was compared, found and expected, and decide by a policy",

@@ -96,6 +96,7 @@ def _insecure_network(parsed: ParsedManifest) -> Iterator[Finding]:
     lists = ("listen", network.listen), ("connect", network.connect), ("internet", network.internet)
     messages = {
         "insecure_plain": "insecure: bytes pass without TLS and without attestation",
+        "insecure_ra_tls": "insecure: a certificate with evidence shows that an enclave once had its key, not when",
         "insecure_private": "insecure: the name may lead into private networks, and to this machine",
     }
     for name, entries in lists:

@@ -121,7 +121,14 @@ _CONNECTIONS = "Connections at a time."
 _IDLE = "A connection without a byte for so long is cut."
 _HANDSHAKE = "So long may it take until both sides are ready."
 _REATTEST = "How often the other side must attest anew; by default once."
+_RA_TLS = "TLS with evidence inside of certificates, for peers that know no attested channels: it shows no freshness."
 _AUTHORITIES = "PEM file of certificates"
+
+
+def _refuse_beside_ra_tls(names: list[str]) -> None:
+    """Hold that nothing is asked which evidence in certificates that sign themselves does not have."""
+    if names:
+        raise _wrong("insecure_ra_tls: true goes without {names}: leave it out", names=", ".join(names))
 
 
 class Listen(Section):
@@ -141,6 +148,7 @@ class Listen(Section):
         default=None, description=f"Clients show a certificate; {_AUTHORITIES} that it must rest on."
     )
     insecure_plain: bool = Field(default=False, description="Anybody connects, without TLS or attestation.")
+    insecure_ra_tls: bool = Field(default=False, description=_RA_TLS)
     proxy_protocol: bool = Field(
         default=False, description="Tell the program who comes by a PROXY protocol header, version 2."
     )
@@ -159,6 +167,11 @@ class Listen(Section):
                 "who may connect? got {found}, expected some of policy, tokens and authorities, or anyone: true, or "
                 "insecure_plain: true", found=found,
             )  # fmt: skip
+        if self.insecure_ra_tls:
+            beside = [name for name in ("insecure_plain", "tokens", "reattest") if getattr(self, name)]
+            if self.policy is not None and self.authorities is not None:
+                beside.append("policy with authorities")
+            _refuse_beside_ra_tls(beside)
         return self
 
 
@@ -178,6 +191,7 @@ class Connect(Section):
         default=None, description=f"{_AUTHORITIES} that the other side's must rest on, besides."
     )
     insecure_plain: bool = Field(default=False, description="Whoever answers is it, without TLS or attestation.")
+    insecure_ra_tls: bool = Field(default=False, description=_RA_TLS)
     connections: Connections = Field(default=256, description=_CONNECTIONS)
     idle: Duration = Field(default=_TEN_MINUTES, description=_IDLE)
     handshake: Handshake = Field(default=_TEN_SECONDS, description=_HANDSHAKE)
@@ -189,6 +203,9 @@ class Connect(Section):
             raise _wrong("what must the other side be? expected a policy, or insecure_plain: true")
         if self.insecure_plain and (self.token is not None or self.authorities is not None):
             raise _wrong("insecure_plain: true shows no token and looks at no certificate: leave them out")
+        if self.insecure_ra_tls:
+            names = ("insecure_plain", "token", "authorities", "reattest")
+            _refuse_beside_ra_tls([name for name in names if getattr(self, name)])
         return self
 
 

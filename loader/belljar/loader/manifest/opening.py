@@ -16,6 +16,8 @@ from .network import UNIX, Document, Network
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from belljar.attestation.verifier import Policy
+
     from .reader import Document as Source
     from .section import Section
 
@@ -56,7 +58,8 @@ def _opened(
         document: Document | None = getattr(entry, name, None)
         if document is not None:
             text = _text(document, folder, files)
-            _check(name, text, source.place((*place, name)))
+            in_certificates = getattr(entry, "insecure_ra_tls", False)
+            _check(name, text, source.place((*place, name)), in_certificates=in_certificates)
             changes[name] = document.model_copy(update={"file": None, "text": text})
     for name in ("tokens", "token"):
         if getattr(entry, name, None) is not None:
@@ -86,20 +89,42 @@ def _text(document: Document, folder: str, files: list[str]) -> str:
     return text
 
 
-def _check(name: str, text: str, place: str) -> None:
-    """Hold that a document is what its key says."""
+def _check(name: str, text: str, place: str, *, in_certificates: bool) -> None:
+    """Hold that a document is what its key says, and a policy one that its evidence can meet."""
     from belljar.attestation.channel import load_authorities
     from belljar.attestation.errors import AttestationError
     from belljar.attestation.verifier import load_policy
 
+    def policy() -> None:
+        found = load_policy(text)
+        if in_certificates:
+            _check_for_certificates(found, place)
+
     checks: dict[str, Callable[[], object]] = {
-        "policy": lambda: load_policy(text),
+        "policy": policy,
         "authorities": lambda: load_authorities(text.encode()),
     }
     try:
         checks[name]()
     except AttestationError as error:
         raise ManifestError([Problem(place, f"{name}: {error}")], hint=error.hint) from error
+
+
+def _check_for_certificates(policy: Policy, place: str) -> None:
+    """Hold that a policy asks nothing that evidence in a certificate never shows."""
+    asks = {
+        "freshness": policy.nonce or policy.max_age_s is not None,
+        "purpose": policy.purposes is not None,
+        "data_consistency": policy.data_consistency is not None,
+        "task": policy.task is not None,
+        "instance": policy.instance is not None,
+    }
+    never = [name for name, asked in asks.items() if asked]
+    if never:
+        message = f"policy: asks for {', '.join(never)}, which certificates of insecure_ra_tls never show"
+        skips = [f"insecure_skip_{name}: true" for name in never if name != "instance"]
+        hint = f"instead it must say {', '.join(skips)}" if skips else "it must leave instance out"
+        raise ManifestError([Problem(place, message)], hint=hint)
 
 
 def _absolute(folder: str, path: str) -> str:

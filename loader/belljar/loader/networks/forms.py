@@ -105,7 +105,7 @@ def inward(network: Network) -> tuple[Inward, ...]:
         Inward(
             outside=entry.outside,
             guest=_inside(entry.guest),
-            security="plain" if entry.insecure_plain else "channel",
+            security=_security(entry),
             policy=_text(entry.policy),
             endorsements=tuple(entry.endorsements),
             tokens=entry.tokens or "",
@@ -140,7 +140,7 @@ def _to_enclave(entry: Connect, addresses: Mapping[str, str]) -> Outward:
         guest=f"{addresses[name]}:{port}" if name else _inside(entry.guest),
         name=name,
         outside=entry.outside,
-        security="plain" if entry.insecure_plain else "channel",
+        security=_security(entry),
         policy=_text(entry.policy),
         endorsements=tuple(entry.endorsements),
         token=entry.token or "",
@@ -167,6 +167,12 @@ def _to_internet(entry: Internet, addresses: Mapping[str, str]) -> Outward:
         reattest_ms=0,
         traffic=_traffic(entry),
     )
+
+
+def _security(entry: Listen | Connect) -> str:
+    if entry.insecure_ra_tls:
+        return "ra-tls"
+    return "plain" if entry.insecure_plain else "channel"
 
 
 def _split(guest: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from belljar.attestation.channels.binding import Role
 from belljar.attestation.channels.endpoint import Endpoint
 
 from .dialling import with_policy
+from .places import PlacedProtocol, Places
 from .transport import ChannelProtocol
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from .dialling import Address
 
 _STREAM_LIMIT = 1 << 18
+_MOST_WAITING = 1024
+_MOST_CHANNELS = 1024
 
 
 async def create_channel(
@@ -92,6 +95,8 @@ async def create_server(
     endpoint: Endpoint,
     *,
     refused: Callable[[ChannelRefused], None] | None = None,
+    waiting: int = _MOST_WAITING,
+    channels: int = _MOST_CHANNELS,
 ) -> asyncio.Server:
     """Serve channels with a protocol for each, as `loop.create_server` does connections.
 
@@ -100,14 +105,19 @@ async def create_server(
         address: where to listen.
         endpoint: of the server.
         refused: is told why a client was refused.
+        waiting: how many may be on their way to a channel at once; for one more, who has waited longest is let go.
+        channels: how many may be open at once; one more is refused.
 
     Raises:
+        ChannelRefused: there is no place for anybody.
         OSError: nobody can listen there.
     """
     loop = asyncio.get_running_loop()
 
+    places = Places(waiting, channels)
+
     def below() -> ChannelProtocol:
-        return ChannelProtocol(endpoint, application(), refused or _ignored, loop)
+        return PlacedProtocol(endpoint, application(), refused or _ignored, loop, places=places)
 
     if isinstance(address, str):
         return await loop.create_unix_server(below, address)
@@ -120,6 +130,8 @@ async def serve(
     endpoint: Endpoint,
     *,
     refused: Callable[[ChannelRefused], None] | None = None,
+    waiting: int = _MOST_WAITING,
+    channels: int = _MOST_CHANNELS,
 ) -> asyncio.Server:
     """Serve channels with streams, as `asyncio.start_server` does connections.
 
@@ -128,8 +140,11 @@ async def serve(
         address: where to listen.
         endpoint: of the server.
         refused: is told why a client was refused.
+        waiting: how many may be on their way to a channel at once; for one more, who has waited longest is let go.
+        channels: how many may be open at once; one more is refused.
 
     Raises:
+        ChannelRefused: there is no place for anybody.
         OSError: nobody can listen there.
     """
     loop = asyncio.get_running_loop()
@@ -138,7 +153,7 @@ async def serve(
         reader = asyncio.StreamReader(_STREAM_LIMIT, loop)
         return asyncio.StreamReaderProtocol(reader, connected, loop=loop)
 
-    return await create_server(application, address, endpoint, refused=refused)
+    return await create_server(application, address, endpoint, refused=refused, waiting=waiting, channels=channels)
 
 
 class _Announcing(asyncio.Protocol):

@@ -177,6 +177,18 @@ class ChannelProtocol(asyncio.BufferedProtocol):
         if self._transport is not None:
             self.application.resume_writing()
 
+    def has_room(self) -> bool:
+        """Say whether the channel may be open; a server with places has a say in it."""
+        return True
+
+    def let_go(self, why: str) -> None:
+        """Part at once with a side that has no place here, and say so."""
+        self.session.abort("too-many")
+        below = self._below
+        self._end(ChannelRefused(why, code="too-many"))
+        if below is not None and below.get_write_buffer_size():
+            below.abort()  # who takes nothing keeps no descriptor of ours
+
     # what the application asks
 
     def write(self, content: bytes | bytearray | memoryview) -> None:
@@ -228,6 +240,8 @@ class ChannelProtocol(asyncio.BufferedProtocol):
         self._flush()
         if self.session.is_open:
             if self._transport is None and self._below is not None:
+                if not self.has_room():
+                    return
                 self._transport = ChannelTransport(self._below, self, self._first)
                 self._first.connection_made(self._transport)
             self._deliver()

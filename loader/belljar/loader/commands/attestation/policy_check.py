@@ -43,6 +43,7 @@ def summary(policy: Policy) -> dict[str, object]:
         "id": policy.identifier,
         "tees": sorted(tee.value for tee in policy.tees),
         "rules_about_code": None if policy.code is None else len(policy.code),
+        "instances": None if policy.instance is None or policy.instance.anything else len(policy.instance.values),
         "skipped": _skipped(policy),
         "allowed": [
             name
@@ -82,11 +83,12 @@ def _print(found: dict[str, object]) -> None:
         hint = found["hint"]
         report.error(f"{found['file']}: {found['error']}", str(hint) if hint else None)
         return
-    rules = found["rules_about_code"]
+    rules, runs = found["rules_about_code"], found["instances"]
     rows = (
         ("policy", found["id"]),
         ("accepts", ", ".join(map(str, _list(found["tees"])))),
         ("code", "anything: insecure" if rules is None else f"one of {rules} rules" if rules != 1 else "one rule"),
+        ("runs", "any" if runs is None else f"one of {runs}" if runs != 1 else "one"),
         ("does not ask", ", ".join(_list(found["skipped"])) or "nothing is left out"),
         ("allows", ", ".join(_list(found["allowed"])) or "neither simulation nor debugging"),
     )

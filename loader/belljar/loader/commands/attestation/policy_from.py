@@ -24,7 +24,7 @@ from belljar.loader.manifest.model import EncryptedMount
 from belljar.loader.prepare import measure_target
 from belljar.loader.target import MANIFESTS, parse_words
 
-from .sources import read_bounded
+from .sources import instances_of, read_bounded
 
 if TYPE_CHECKING:
     from belljar.attestation.keys import SignerId
@@ -78,6 +78,7 @@ def _draft(parsed: Parsed, values: tuple[ReferenceValues, ...], *, volumes: bool
         volumes=volumes,
         upgrades=parsed.has("upgrades"),
         allow_simulated=parsed.has("allow-simulated"),
+        instances=instances_of(parsed),
     )
 
 

@@ -10,16 +10,21 @@ import os
 import re
 import sys
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from belljar.attestation.errors import AttestationError
 from belljar.attestation.verifier import Endorsements, Policy, endorsements_in, load_policy
 from belljar.loader.errors import LoaderError, UsageError
+
+if TYPE_CHECKING:
+    from belljar.loader.options import Parsed
 
 MAX_EVIDENCE_BYTES = (1 << 20) + 1  # one more than the verifier takes, so that it says what is too much
 MAX_ENDORSEMENT_BYTES = 8 << 20
 MAX_POLICY_BYTES = 256 * 1024 + 1
 _MIN_NONCE_BYTES, _MAX_NONCE_BYTES = 8, 64  # RFC 9711 4.1
 _REPORT_DATA_BYTES = 64
+_INSTANCE = re.compile(r"(?:[0-9a-fA-F]{2}){16,32}")
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
 
 
@@ -90,6 +95,19 @@ def nonce_of(text: str) -> bytes:
     if not _MIN_NONCE_BYTES <= len(found) <= _MAX_NONCE_BYTES:
         raise UsageError(f"--nonce: got {text[:140]!r}, expected {_MIN_NONCE_BYTES} to {_MAX_NONCE_BYTES} bytes in hex")
     return found
+
+
+def instances_of(parsed: Parsed) -> tuple[bytes, ...]:
+    """Return the runs that the options `--instance` name.
+
+    Raises:
+        UsageError: one is not 16 to 32 bytes in hexadecimal.
+    """
+    words = parsed.each("instance")
+    wrong = [word for word in words if not _INSTANCE.fullmatch(word)]
+    if wrong:
+        raise UsageError(f"--instance: got {wrong[0][:80]!r}, expected 16 to 32 bytes in hexadecimal")
+    return tuple(map(bytes.fromhex, words))
 
 
 def report_data_of(text: str) -> bytes:

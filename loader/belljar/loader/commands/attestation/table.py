@@ -16,6 +16,7 @@ COMMANDS = (
             Option(name="allow-simulated", help="take evidence without hardware behind it"),
             Option(name="upgrades", help="take later versions of the same signer and product, too"),
             Option(name="purpose", value="NAME", many=True, help="what evidence must be for: local, by default"),
+            Option(name="instance", value="HEX", many=True, help="take this run alone: belljar attest prints it"),
             Option(name="pcr", value="BANK:N=HEX", many=True, help="what a TPM must quote: sha256:8=…"),
             Option(name="insecure-skip-pcrs", help="take whatever state a TPM's machine has booted into"),
             Option(name="id", value="NAME", help="what results call the policy"),

@@ -6,8 +6,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from belljar.attestation.serving import make_token
+from belljar.attestation.serving import make_token, read_access
 from belljar.loader import report
+from belljar.loader.commands.tokens import add_line
 from belljar.loader.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ def main(parsed: Parsed) -> int:
     if path is None:
         report.note(f"add to the file of tokens: {line}")
     else:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        with os.fdopen(os.open(path, flags, 0o600), "w") as file:
-            file.write(f"{line}\n")
+        add_line(path, line, lambda text: [holder.name for holder in read_access(text).holders])
     sys.stdout.write(f"{token}\n")
     return 0

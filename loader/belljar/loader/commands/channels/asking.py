@@ -6,7 +6,6 @@ that nothing can fail later for want of one.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from belljar.attestation.attesting import Purpose
@@ -19,7 +18,12 @@ from belljar.attestation.channel import (
     load_identity,
     read_token,
 )
-from belljar.loader.commands.attestation.sources import read_bounded, read_endorsements, read_policy
+from belljar.loader.commands.attestation.sources import (
+    instances_of,
+    read_bounded,
+    read_endorsements,
+    read_policy,
+)
 from belljar.loader.errors import LoaderError, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
 
 _MAX_PEM_BYTES = 1 << 18
 _MAX_TOKEN_BYTES = 1024
-_INSTANCE = re.compile(r"(?:[0-9a-fA-F]{2}){16,32}")
 _LONGEST_S = 86400.0
 
 
@@ -89,12 +92,9 @@ def appraises(parsed: Parsed, policy: Policy) -> Appraises:
             f"{parsed.options['policy']}: takes evidence for {names}, expected {Purpose.CHANNEL.value} among them",
             hint="belljar policy from app.bell --purpose channel",
         )
-    instances = parsed.each("instance")
-    wrong = [word for word in instances if not _INSTANCE.fullmatch(word)]
-    if wrong:
-        raise UsageError(f"--instance: got {wrong[0][:80]!r}, expected 16 to 32 bytes in hexadecimal")
+    instances = frozenset(instances_of(parsed))
     endorsements = read_endorsements(parsed.each("endorsements"))
-    return appraises_by(policy, endorsements, instances=frozenset(map(bytes.fromhex, instances)))
+    return appraises_by(policy, endorsements, instances=instances)
 
 
 def _text(path: str, limit: int) -> str:

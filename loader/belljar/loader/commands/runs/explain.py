@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
 _IN_SUMMARY = 4
 _USUAL = ("/etc/localtime", "/etc/ld.so.preload", "/usr/lib/locale", "/usr/share/locale", "/usr/share/zoneinfo")
 """Looked for by nearly every program, and not missed: shown last, and never in a summary."""
+_NOT_HOSTS = (".arpa", ".local", ".localdomain")
+"""Ends of names that are looked up beside those of servers, and not missed, either."""
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+_NO_LINE = "no line of a manifest would: it is not the name of a host"
+_OF_THE_NETWORK = {
+    "name": "the name {} was looked up: it does not exist in the enclave",
+    "server": "TLS with the server {} was begun where the manifest opens another one",
+    "address": "{} was called: its address is not of the public Internet",
+}
 
 
 def main(parsed: Parsed) -> int:
@@ -52,7 +62,7 @@ def summary(refused: Sequence[Refusal], name: str | None = None) -> list[str]:
         return []
     lines = ["the enclave refused, and these lines of a manifest would allow:"]
     for refusal in found[:_IN_SUMMARY]:
-        lines += [f"  {_what(refusal)}", f"    {_line(refusal)}"]
+        lines += [f"  {_what(refusal)}", f"    {_line(refusal) or _NO_LINE}"]
     more = len(refused) - len(found[:_IN_SUMMARY])
     return lines if name is None else [*lines, f"  {f'{more} more' if more > 0 else 'again'}: belljar explain {name}"]
 
@@ -61,7 +71,7 @@ def explanation(refused: Iterable[Refusal]) -> list[str]:
     """Return every refusal, with the line that would allow it."""
     lines: list[str] = []
     for refusal in _by_weight(refused):
-        lines += [_what(refusal), f"  {_line(refusal)}"]
+        lines += [_what(refusal), f"  {_line(refusal) or _NO_LINE}"]
     return lines
 
 
@@ -74,6 +84,8 @@ def _weight(refusal: Refusal) -> tuple[bool, bool, str]:
 
 
 def _is_usual(refusal: Refusal) -> bool:
+    if refusal.kind == "name":
+        return _line(refusal) is None or refusal.what.endswith(_NOT_HOSTS)
     return refusal.what.startswith(_USUAL) or refusal.what.endswith("/gconv")
 
 
@@ -82,14 +94,26 @@ def _what(refusal: Refusal) -> str:
         times = "once" if refusal.count == 1 else f"{refusal.count} times"
         by = f", by {refusal.program}" if refusal.program else ""
         return f"system call {refusal.what}: denied (EPERM) {times}{by}"
+    if refusal.kind in _OF_THE_NETWORK:
+        return _OF_THE_NETWORK[refusal.kind].format(refusal.what)
     below = ", or something below it," if os.path.isdir(refusal.host) else ""
     of = "the host" if refusal.host == refusal.what else f"the host ({refusal.host})"
     return f"{refusal.what}{below} was looked for: {of} has it, the enclave has not"
 
 
-def _line(refusal: Refusal) -> str:
+def _line(refusal: Refusal) -> str | None:
+    """Return the line that would allow it; None if there is none."""
     if refusal.kind == "system-call":
         return f"system_calls: {{insecure_allow: [{refusal.what}]}}"
+    if refusal.kind in _OF_THE_NETWORK:
+        return _network_line(refusal)
     below = "/…" if os.path.isdir(refusal.host) else ""
     path, host = (json.dumps(text + below, ensure_ascii=False) for text in (refusal.what, refusal.host))
     return f"mounts: [{{type: hashed, path: {path}, source: {host}}}]"
+
+
+def _network_line(refusal: Refusal) -> str | None:
+    if not _HOST.fullmatch(refusal.what) or refusal.what.replace(".", "").isdigit() or refusal.what == "localhost":
+        return None
+    how = "insecure_private: true" if refusal.kind == "address" else "port: 443"
+    return f"network: {{internet: [{{name: {refusal.what}, {how}}}]}}"
