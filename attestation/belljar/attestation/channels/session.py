@@ -230,7 +230,7 @@ class ChannelSession:
 
     def _alive(self) -> None:
         if self._failure is not None:
-            raise ChannelRefused(str(self._failure), code=self._failure.code, hint=self._failure.hint)
+            raise self._failure.bare()
 
     def _guarded(self, step: Callable[[], None]) -> None:
         self._alive()
@@ -242,7 +242,7 @@ class ChannelSession:
 
     def _part(self, error: ChannelRefused) -> None:
         """Tell the other side, and end."""
-        self._failure = error
+        self._failure = error.bare()
         if self._shaken:
             try:
                 self._tell(error)

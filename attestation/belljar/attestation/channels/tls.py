@@ -101,9 +101,16 @@ class TlsEngine:
         else:
             self._tls.set_accept_state()
         self._expected = _SLACK
+        self._has_ended = False
 
     def feed(self, content: bytes | memoryview) -> None:
-        """Take bytes from the network."""
+        """Take bytes from the network.
+
+        Raises:
+            ChannelRefused: the other side has closed the session: nobody would ever take them out of memory again.
+        """
+        if self._has_ended:
+            raise ChannelRefused("bytes after the end of TLS", code="malformed")
         view = memoryview(content)
         while view:
             view = view[self._tls.bio_write(view) :]
@@ -146,6 +153,7 @@ class TlsEngine:
         except SSL.WantReadError:
             return None
         except SSL.ZeroReturnError:
+            self._has_ended = True
             return b""
         except SSL.Error as error:
             raise ChannelRefused(f"the TLS session broke: {_words(error)}", code="no-tls") from error

@@ -121,7 +121,7 @@ class InwardWay:
             codec = session_of(self._endpoint)
         bridge = self._around.bridge(visit, codec)
         await bridge.attach_far(visit.take())
-        await bridge.opened
+        await bridge.until_open()
         if self.door is not None:
             self.door.proven(visit)
         return bridge, places
@@ -179,7 +179,7 @@ class OutwardWay:
             raise
         bridge = self._around.bridge(visit, codec)
         await bridge.attach_far(outside)
-        await bridge.opened
+        await bridge.until_open()
         if self.door is not None:
             self.door.proven(visit)
         await bridge.attach_near(visit.take())

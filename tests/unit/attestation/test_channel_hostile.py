@@ -1,0 +1,79 @@
+"""A side that has opened a channel as it should, and then makes the other work or remember for nothing."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+
+import pytest
+
+from belljar.attestation.channel import ChannelRefused, ChannelSession, Endpoint, Role
+from belljar.attestation.channels.frames import Kind, framed
+from belljar.attestation.channels.messages import Verdict, challenge
+from support.channels import exchange, mutual, opened, sessions
+
+ACCEPTED = framed(Kind.VERDICT, Verdict(accepted=True).encode())
+
+
+def test_bytes_after_the_end_of_tls_are_not_kept() -> None:
+    client, server = opened()
+    client._engine.write(framed(Kind.FINISH, b""))
+    client._engine.close()
+    server.receive(client.to_send())
+    assert server.at_end
+    assert server.is_open
+    with pytest.raises(ChannelRefused, match="bytes after the end of TLS"):
+        server.receive(bytes(1 << 18))
+    with pytest.raises(ChannelRefused, match="bytes after the end of TLS"):
+        server.receive(bytes(1 << 18))
+
+
+def test_evidence_is_made_once_for_each_verdict_on_it() -> None:
+    server = Endpoint(Role.SERVER, mutual()[1]).session(0.0, inline=False)
+    client = Endpoint(Role.CLIENT, mutual()[0]).session(0.0)
+    while not (server.is_open and client.is_open):
+        exchange(client, server)
+        if (work := server.work) is not None:
+            work.run()
+            server.complete(work)
+    for number in range(1000):
+        client._engine.write(framed(Kind.CHALLENGE, challenge(number.to_bytes(32, "big"))) + ACCEPTED)
+    with pytest.raises(ChannelRefused, match="a verdict that nobody asked for"):
+        server.receive(client.to_send())
+    assert len(server._exchange._works) == 1
+
+
+def test_evidence_can_be_asked_for_again_after_a_verdict() -> None:
+    client, server = opened(*mutual())
+    for now in (1.0, 2.0):
+        client.reattest(now)
+        exchange(client, server)
+        assert not client.is_attesting_anew
+
+
+def _open() -> tuple[ChannelSession, ChannelSession]:
+    return opened(*mutual())
+
+
+def _refused() -> tuple[ChannelSession, ChannelSession]:
+    both = sessions(*mutual())
+    both[1].receive(both[0].to_send())
+    with pytest.raises(ChannelRefused):
+        both[1].receive(bytes(100))
+    return both
+
+
+@pytest.mark.parametrize("make", [_open, _refused])
+def test_a_session_is_gone_with_its_last_user(make: Callable[[], tuple[ChannelSession, ChannelSession]]) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        both = make()
+        seen = [weakref.ref(one) for one in both]
+        engines = [weakref.ref(one._engine) for one in both]
+        del both
+        assert [one() for one in seen] == [None, None]
+        assert [one() for one in engines] == [None, None]
+    finally:
+        gc.enable()
