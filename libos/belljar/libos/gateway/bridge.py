@@ -202,6 +202,8 @@ class Bridge:
             self.fail(str(refused))
         except (OSError, RuntimeError) as error:  # RuntimeError: the transport is closing
             self.fail(str(error))
+        except Exception as mistake:  # noqa: BLE001 - of ours; the sweep, and so the gateway, must not end with it
+            self.fail(f"a mistake of the gateway: {mistake!r}")
 
     def _send_last(self) -> None:
         """Send what the codec still has to say: why it refuses."""

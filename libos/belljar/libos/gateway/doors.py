@@ -67,6 +67,9 @@ class Door:
         traffic: limits.
         serve: serves one visit until it is over; it may raise `NotServed` and `OSError`.
         told: (counts, journal).
+
+    Attributes:
+        traffic: limits.
     """
 
     def __init__(
@@ -74,11 +77,12 @@ class Door:
     ) -> None:
         self.name = name
         self._listener = listener
-        self._traffic = traffic
+        self.traffic = traffic
         self._serve = serve
         self._counts, self._journal = told
         self._visits: OrderedDict[Visit, None] = OrderedDict()
         self._unproven: OrderedDict[Visit, None] = OrderedDict()
+        self._proven = 0
         self._accepts = False
 
     @property
@@ -117,16 +121,17 @@ class Door:
 
     def _begin(self, visit: Visit) -> None:
         self._counts.accepted += 1
-        if len(self._visits) - len(self._unproven) >= self._traffic.connections:
-            self._refuse(visit, f"there are {self._traffic.connections} connections already")
+        if self._proven >= self.traffic.connections:
+            self._refuse(visit, f"there are {self.traffic.connections} connections already")
             return
-        if len(self._unproven) >= max(1, self._traffic.connections):
+        if len(self._unproven) >= max(1, self.traffic.connections):
             oldest, _ = self._unproven.popitem(last=False)
             self._cut(oldest, "cut for another connection: it has not said enough for too long")
         self._visits[visit] = None
         self._unproven[visit] = None
         self._counts.open += 1
         visit.task = asyncio.ensure_future(self._run(visit))
+        visit.task.add_done_callback(lambda _: self._forget(visit))  # also of one that is cut before it begins
 
     def proven(self, visit: Visit) -> None:
         """Learn that a visit has proven what it must: it is not cut for others any more.
@@ -134,9 +139,10 @@ class Door:
         Raises:
             NotServed: there are too many.
         """
-        if len(self._visits) - len(self._unproven) >= self._traffic.connections:
-            raise NotServed(f"there are {self._traffic.connections} connections already")
+        if self._proven >= self.traffic.connections:
+            raise NotServed(f"there are {self.traffic.connections} connections already")
         visit.is_proven = True
+        self._proven += 1
         self._unproven.pop(visit, None)
         self._counts.served += 1
 
@@ -152,8 +158,8 @@ class Door:
             self._refuse(visit, (error.strerror or str(error)).lower())
         except asyncio.CancelledError:  # the gateway closes, or another connection needs the place
             pass
-        finally:
-            self._forget(visit)
+        except Exception as mistake:  # noqa: BLE001 - of ours; it ends this connection, is told, and harms no other
+            self._refuse(visit, f"a mistake of the gateway: {mistake!r}")
 
     async def _part(self, visit: Visit) -> None:
         """Let the last bytes leave, for a while."""
@@ -193,6 +199,7 @@ class Door:
         if visit in self._visits:
             del self._visits[visit]
             self._counts.open -= 1
+            self._proven -= visit.is_proven
 
     def sweep(self, now: float) -> None:
         """Look at the time: cut whatever has been silent for too long."""
@@ -201,7 +208,7 @@ class Door:
             if bridge is None:
                 continue
             bridge.tick(now)
-            if visit.is_proven and now - bridge.touched > self._traffic.idle_ms / 1000:
+            if visit.is_proven and now - bridge.touched > self.traffic.idle_ms / 1000:
                 bridge.abort("silent for too long")
 
     def _is_draining(self) -> bool:
