@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from belljar.libos.gateway.descriptors import fitting, left
-from belljar.libos.gateway.doors import Door, Visit
+from belljar.libos.gateway.doors import Door, Visit, fitting, left
 from belljar.libos.gateway.journal import Counts, Journal
 from belljar.libos.spec import Traffic
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from .served import NotServed
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from belljar.libos.spec import Traffic
 
@@ -31,6 +32,8 @@ _AT_ONCE = 32  # accepted before anybody else has a turn
 _TIRED_S = 0.5  # of accepting, when this machine has no descriptors left
 _LOOK_S = 0.02
 _LINGER_S = 15.0  # for whoever does not fetch the last bytes
+_FOR_ONE = 3  # descriptors: a connection that is led through holds two, one that has proven nothing yet one
+_FOR_FILES = 512  # each hashed folder may hold 64, and there are volumes, sockets in stock, commands that ask
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -230,6 +233,27 @@ class Door:
             if visit.task is not None:
                 visit.task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def left() -> int:
+    """Return how many descriptors the gateway may take from here on.
+
+    When a process has none left, the file servers cannot open what the program pages in, and that ends the program.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        limit = 1 << 20
+    return limit - min(_FOR_FILES, limit // 2) - len(os.listdir("/proc/self/fd"))
+
+
+def fitting(wanted: Sequence[Traffic], descriptors: int) -> list[Traffic]:
+    """Return the limits of doors, lowered in proportion if so many descriptors are too few; each keeps one place."""
+    needed = sum(_FOR_ONE * traffic.connections for traffic in wanted)
+    if needed <= descriptors:
+        return list(wanted)
+    return [
+        traffic.replace(connections=max(1, traffic.connections * max(0, descriptors) // needed)) for traffic in wanted
+    ]
 
 
 def remove_socket(text: str) -> None:

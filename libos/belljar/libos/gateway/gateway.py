@@ -24,8 +24,7 @@ from belljar.libos.values import Value
 
 from .addresses import listen_outside, shown
 from .codecs import tls_context
-from .descriptors import fitting, left
-from .doors import Door, remove_socket
+from .doors import Door, fitting, left, remove_socket
 from .giving import Sockets
 from .journal import Counts, Journal
 from .peers import Peers
