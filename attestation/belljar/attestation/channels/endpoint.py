@@ -13,8 +13,9 @@ import time
 from typing import TYPE_CHECKING
 
 from belljar.attestation.attesting import CWT_TYPE, Purpose, Request, media_type
+from belljar.attestation.dice.reading import Reading
 from belljar.attestation.errors import AppraisalRefused, ChannelRefused
-from belljar.attestation.verifier import Endorsements, Message, verify
+from belljar.attestation.verifier import Endorsements, Message, Verifier
 
 from .binding import Role
 from .exchange import Exchange
@@ -118,10 +119,10 @@ def appraises_by(
             enclave differ in nothing else.
         clock: seconds since 1970.
     """
-    known = endorsements or Endorsements()
+    known, verifier = endorsements or Endorsements(), Verifier(reading=Reading())
 
     def appraise(evidence: Message, challenge: Challenge) -> Appraisal:
-        found = verify(evidence, endorsements=known, policy=policy, challenge=challenge, now=clock())
+        found = verifier.verify(evidence, endorsements=known, policy=policy, challenge=challenge, now=clock())
         claims = found.require()
         if instances and claims.instance_id not in instances:
             shown = "none" if claims.instance_id is None else claims.instance_id.hex()
