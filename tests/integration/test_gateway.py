@@ -332,9 +332,11 @@ def test_a_server_that_starts_late_is_waited_for(belljar: Belljar) -> None:
 def test_an_address_that_is_taken_is_told_before_anything_runs(belljar: Belljar) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        network = f'listen: [{{outside: "127.0.0.1:{port}", guest: 8080, insecure_plain: true}}]'
+        first = '{outside: "unix:first.sock", guest: 8080, insecure_plain: true}'
+        network = f'listen: [{first}, {{outside: "127.0.0.1:{port}", guest: 8080, insecure_plain: true}}]'
         done = Written(belljar, "taken", program="print('ran')", network=network).write().run(check=125)
     assert done.stdout == ""
+    assert not (belljar.folder / "first.sock").exists()
     assert f"cannot listen at 127.0.0.1:{port}: address already in use" in done.stderr
     assert "belljar: hint: belljar run --listen" in done.stderr
 

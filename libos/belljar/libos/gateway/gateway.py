@@ -88,7 +88,8 @@ class Gateway:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="belljar-evidence")
         self._giver = means.giver
         try:
-            self._outside = [listen_outside(entry.outside) for entry in spec.inward]
+            for entry in spec.inward:
+                self._outside.append(listen_outside(entry.outside))  # one by one: those there are must be removed
             self._listening = [_listening_at(made) for made in self._outside]
             self._servers = [self._server(number) for number in range(len(spec.inward))]
             self._clients = [self._client(number) for number in range(len(spec.outward))]
