@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Callable
@@ -9,10 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from belljar.attestation.channel import ChannelRefused, ChannelSession, Endpoint, Role
+from belljar.attestation.channel import (
+    ChannelRefused,
+    ChannelSession,
+    Endpoint,
+    Role,
+    create_server,
+    open_channel,
+)
 from belljar.attestation.channels.frames import Kind, framed
 from belljar.attestation.channels.messages import Verdict, challenge
-from support.channels import exchange, mutual, opened, sessions
+from support.channels import client_terms, exchange, mutual, opened, server_terms, sessions
 
 ACCEPTED = framed(Kind.VERDICT, Verdict(accepted=True).encode())
 
@@ -92,5 +100,53 @@ def test_a_session_is_gone_with_its_last_user(make: Callable[[], tuple[ChannelSe
         del both
         assert [one() for one in seen] == [None, None]
         assert [one() for one in engines] == [None, None]
+    finally:
+        gc.enable()
+
+
+class _Echo(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        assert isinstance(self.transport, asyncio.Transport)
+        self.transport.write(data)
+
+
+async def _carried(content: bytes) -> list[weakref.ref[ChannelSession]]:
+    """Send something to and fro in one loop; return the sessions of both sides, as far as they are still there."""
+    seen: list[weakref.ref[ChannelSession]] = []
+
+    class Noted(Endpoint):
+        def session(self, now: float, *, inline: bool = True) -> ChannelSession:
+            made = super().session(now, inline=inline)
+            seen.append(weakref.ref(made))
+            return made
+
+    server = await create_server(_Echo, ("127.0.0.1", 0), Noted(Role.SERVER, server_terms()))
+    place = server.sockets[0].getsockname()[:2]
+    reader, writer = await open_channel(place, endpoint=Noted(Role.CLIENT, client_terms()))
+    writer.write(content)
+    assert await reader.readexactly(len(content)) == content
+    writer.close()
+    await writer.wait_closed()
+    server.close()
+    await server.wait_closed()
+    return seen
+
+
+def test_a_channel_of_asyncio_is_gone_with_its_connection() -> None:
+    async def both() -> list[ChannelSession | None]:
+        seen = await _carried(bytes(100_000))
+        for _ in range(200):
+            if not any(one() for one in seen):
+                break
+            await asyncio.sleep(0.01)
+        return [one() for one in seen]
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(both()) == [None, None]
     finally:
         gc.enable()

@@ -169,6 +169,7 @@ class ChannelProtocol(asyncio.BufferedProtocol):
             self._transport, self._first = None, _NOBODY
         elif not self._ended:
             self._refused(ChannelRefused("the other side has gone before both sides had agreed", code="cut-short"))
+        self._refused = _unheard  # it may know who waits, and that may know this
 
     def pause_writing(self) -> None:
         """Tell the application that the network takes no more."""
@@ -295,3 +296,7 @@ class ChannelProtocol(asyncio.BufferedProtocol):
     def _tick(self) -> None:
         self._timer = None
         self._try(self.session.tick, self._loop.time())
+
+
+def _unheard(_error: ChannelRefused) -> None:
+    """Take what nobody is told any more."""
