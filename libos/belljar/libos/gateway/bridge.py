@@ -174,8 +174,9 @@ class Bridge:
         self._flow()
 
     def tick(self, now: float) -> None:
-        """Look at the time, by the loop's clock."""
-        if not self.done.done():
+        """Look at the time, by the loop's clock; most connections have nothing due."""
+        due = self.codec.due
+        if due is not None and now >= due and not self.done.done():
             touched = self.touched
             self._guarded(lambda: self._ticked(now))
             self.touched = touched  # to look at the time is no sign of life

@@ -30,6 +30,7 @@ class Direct:
     """A codec that has nothing slow to do and waits for nothing."""
 
     work = None
+    due = None
 
     def complete(self, work: Work) -> None:
         """Never called."""
@@ -46,6 +47,7 @@ class Codec(Protocol):
         has_ended: whether the other side has said that it sends no more.
         ends_stream: whether the end of what we send is the end of the stream, and no more bytes of ours follow.
         work: what is to be done in another thread before it goes on; None for nothing.
+        due: when `tick` is to be called, by the loop's clock; None for never.
     """
 
     @property
@@ -59,6 +61,9 @@ class Codec(Protocol):
 
     @property
     def work(self) -> Work | None: ...
+
+    @property
+    def due(self) -> float | None: ...
 
     def complete(self, work: Work) -> None:
         """Go on with work that was done."""
