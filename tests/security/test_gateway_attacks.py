@@ -314,12 +314,12 @@ def test_a_program_that_floods_its_own_way_out_harms_nobody_else(belljar: Bellja
 
 def test_strangers_do_not_take_the_descriptors_of_the_programs_files(belljar: Belljar) -> None:
     """Without care, the program was killed by SIGBUS: a page of it could not be read any more."""
-    belljar.prefix = ["prlimit", "--nofile=256:256"]
+    belljar.prefix = ["prlimit", "--nofile=512:512"]
     network = LISTEN.format(more="insecure_plain: true")
     with Written(belljar, "echo", network=network).write().running() as enclave:
         port = enclave.port()
-        strangers = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
-        assert enclave.counted("accepted", 300) == 300
+        strangers = [socket.create_connection(("127.0.0.1", port)) for _ in range(600)]
+        assert enclave.counted("accepted", 600) == 600
         for one in strangers:
             one.close()
         assert enclave.ended()["open"] == 0

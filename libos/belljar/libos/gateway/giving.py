@@ -29,6 +29,7 @@ class Sockets:
         self._line = socket.socket(fileno=line)
         self._line.setblocking(False)
         self._asking = asyncio.Lock()
+        self._refilling = asyncio.Lock()
         self._stock: deque[socket.socket] = deque()
 
     async def unconnected(self) -> socket.socket:
@@ -43,8 +44,9 @@ class Sockets:
         return self._stock.popleft()
 
     async def _refill(self) -> None:
-        if not self._stock:
-            self._stock.extend(await self._ask(b"tcp %d" % _AT_ONCE))
+        async with self._refilling:  # of many who wait, the first fills: else each would, and the stock would never end
+            if not self._stock:
+                self._stock.extend(await self._ask(b"tcp %d" % _AT_ONCE))
 
     async def connected(self, path: str) -> socket.socket:
         """Return a socket that is connected to a path of the guest.
