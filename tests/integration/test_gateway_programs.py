@@ -5,6 +5,7 @@ Each through `belljar connect`.
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -35,10 +36,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def near(enclave: Enclave) -> Iterator[int]:
-    """Lead a port of this machine to an enclave, as a user does; return it."""
+def near(enclave: Enclave, policy: str = "", failures: list[str] | None = None) -> Iterator[int]:
+    """Lead a port of this machine to an enclave, as a user does; return it.
+
+    Args:
+        enclave: where to.
+        policy: what it must be; by default this enclave.
+        failures: gets what was said of connections that failed.
+    """
     belljar, port = enclave.belljar, free_port()
-    (belljar.folder / "near.policy").write_text(enclave.policy())
+    (belljar.folder / "near.policy").write_text(policy or enclave.policy())
     words = ("connect", f"127.0.0.1:{enclave.port()}", "--policy", "near.policy", "--listen", f"127.0.0.1:{port}")
     process = belljar.start(*words)
     try:
@@ -47,7 +54,9 @@ def near(enclave: Enclave) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        said_of_them = process.communicate(timeout=20)[1].splitlines()
+        if failures is not None:
+            failures += said_of_them
 
 
 def said(*words: str, patience_s: float = 20.0) -> str:
@@ -168,3 +177,71 @@ def test_flask_under_gunicorn(belljar: Belljar, tmp_path: Path) -> None:
     )
     with Written(belljar, "flask").running() as enclave, near(enclave) as port:
         assert '"hello":"from inside"' in said("curl", "-sf", f"http://127.0.0.1:{port}/")
+
+
+PAGE = """
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+PAGE = b'''<!doctype html><p id="shown">nothing yet</p><script>
+const ask = (name) => fetch("/inside/" + name).then((answer) => answer.text());
+Promise.all(["a", "b", "c", "d", "e", "f", "g", "h"].map(ask)).then((all) => {
+  document.getElementById("shown").textContent = all.join(" ");
+});
+</script>'''
+
+class Inside(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        content = PAGE if self.path == "/" else self.path.rpartition("/")[2].upper().encode() + b"=inside"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html" if self.path == "/" else "text/plain")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *words):
+        pass
+
+ThreadingHTTPServer(("127.0.0.1", 8080), Inside).serve_forever()
+"""
+BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
+
+
+def seen(folder: Path, port: int) -> subprocess.CompletedProcess[str]:
+    """Have a browser print the document that it has made of a page, its script included."""
+    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if browser is None:
+        pytest.skip(f"no browser is installed (Debian's package {BROWSERS[0]})")
+    words = [browser, "--headless", f"--user-data-dir={folder}/profile", "--virtual-time-budget=10000", "--dump-dom"]
+    if os.geteuid() == 0:
+        words.append("--no-sandbox")  # its own is not for root; the page is ours
+    words.append(f"http://127.0.0.1:{port}/")
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=90)
+
+
+def test_a_browser(belljar: Belljar) -> None:
+    with_platform(belljar)
+    written = Written(belljar, "page", program=PAGE, network=LISTEN.format(guest=8080)).write()
+    with written.running() as enclave:
+        with near(enclave, failures=(failures := list[str]())) as port:
+            done = seen(belljar.folder, port)
+        assert done.returncode == 0, done.stderr
+        document = done.stdout
+        assert "A=inside B=inside C=inside D=inside E=inside F=inside G=inside H=inside" in document
+        assert "nothing yet" not in document.partition("<script>")[0]
+        stats = enclave.ended()
+        assert stats["served"] > 1, "a browser opens several connections at once"
+        assert (stats["refused"], stats["cut"], failures) == (0, 0, [])
+
+
+def test_a_browser_shows_nothing_of_an_enclave_that_is_not_the_one(belljar: Belljar) -> None:
+    with_platform(belljar)
+    written = Written(belljar, "page", program=PAGE, network=LISTEN.format(guest=8080)).write()
+    with written.running() as enclave:
+        with near(enclave, policy_of(belljar, "ab" * 32), failures := list[str]()) as port:
+            done = seen(belljar.folder, port)
+        assert "inside" not in done.stdout
+        assert "nothing yet" not in done.stdout
+        assert any("code: got measurement" in line for line in failures), failures
+        assert enclave.ended()["served"] == 0

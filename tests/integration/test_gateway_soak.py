@@ -24,7 +24,7 @@ listen:
 connect: [{guest: 9000, outside: "unix:nobody.sock", insecure_plain: true}]
 """
 _THREADS = 4
-_GROWTH_KIB = 24 * 1024
+_GROWTH_KIB = 12 * 1024
 
 
 def test_nothing_is_left_of_connections(belljar: Belljar) -> None:

@@ -110,6 +110,21 @@ class Enclave:
         gateway: dict[str, Any] = self.ask("stats")["gateway"]
         return gateway
 
+    def counted(self, name: str, count: int) -> int:
+        """Return what the gateway counts of something, once that is so much: who is cut may know it first."""
+        until = time.monotonic() + _PATIENCE_S
+        while (found := int(self.stats()[name])) < count and time.monotonic() < until:
+            time.sleep(0.02)
+        return found
+
+    def ended(self) -> dict[str, Any]:
+        """Return what the gateway counts, once no connection is open any more."""
+        until = time.monotonic() + _PATIENCE_S
+        while (found := self.stats())["open"] and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not found["open"], found
+        return found
+
     def policy(self) -> str:
         """Return a policy that takes this enclave and no other."""
         return policy_of(self.belljar, self.ask("status")["measurement"].removeprefix("sha256:"))

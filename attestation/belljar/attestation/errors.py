@@ -82,3 +82,7 @@ class ChannelRefused(AttestationError):
     def __init__(self, message: str, *, code: str = "given-up", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.code = code
+
+    def bare(self) -> ChannelRefused:
+        """Return it without its traceback, to be kept: that would hold the frames that hold who keeps it."""
+        return ChannelRefused(str(self), code=self.code, hint=self.hint)

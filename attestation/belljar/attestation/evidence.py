@@ -7,7 +7,7 @@ Whether what it says is acceptable is the appraisal policy's business. Pure: no 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
     from .claims import Claims
+    from .dice.reading import Reading
     from .steps import Trail
 
 MAX_EVIDENCE_BYTES = 1 << 20  # a TDX quote has 5 KiB, a TPM quote with its PCRs 3 KiB, an EAT 10 KiB
@@ -65,11 +66,13 @@ class Trust:
         roots: SHA-256 of the SubjectPublicKeyInfo (DER) of every key that may end a chain.
         now: the time to judge by, in seconds since 1970.
         require_crls: whether a chain of which some part was not looked up in a revocation list is refused.
+        reading: remembers certificates that were read before; None reads each anew.
     """
 
     roots: frozenset[bytes]
     now: int
     require_crls: bool = True
+    reading: Reading | None = field(default=None, repr=False, compare=False)
 
 
 class EvidenceFormat(Protocol):

@@ -12,7 +12,8 @@ revocation lists (they are verified here, wherever they came from); ask `Apprais
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .appraisal.bench import Asked, Bench, Challenge
 from .appraisal.corim import from_corim, to_corim
@@ -41,6 +42,9 @@ from .snp.verify import SnpFormat
 from .steps import Trail
 from .tpm_quote.verify import TpmFormat
 from .x509.roots import VENDOR_ROOTS
+
+if TYPE_CHECKING:
+    from .dice.reading import Reading
 
 __all__ = [
     "FORMATS",
@@ -112,9 +116,15 @@ class Unjudged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
-    """A verifier of some kinds of evidence."""
+    """A verifier of some kinds of evidence.
+
+    Attributes:
+        formats: the kinds.
+        reading: remembers certificates from one verification to the next, where many are made; None reads each anew.
+    """
 
     formats: tuple[EvidenceFormat, ...] = FORMATS
+    reading: Reading | None = field(default=None, repr=False, compare=False)
 
     def verify(
         self, evidence: bytes | Message, *, endorsements: Endorsements, policy: Policy, challenge: Challenge, now: int
@@ -136,7 +146,7 @@ class Verifier:
         trail = Trail()
         inner, kind = self._opened(message, trail)
         every = frozenset(root for roots in policy.roots.values() for root in roots)
-        trust = Trust(roots=every, now=now, require_crls=policy.require_crls)
+        trust = Trust(roots=every, now=now, require_crls=policy.require_crls, reading=self.reading)
         claims = _believed(kind, inner, endorsements, trust, trail)
         pinned = claims.root in policy.roots.get(claims.tee, frozenset())
         trail.check("root is one of this kind", claims.root, f"a root for {claims.tee.value}", passed=pinned)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from belljar.attestation.dice.chain import VerifiedChain, verify_chain
 from belljar.attestation.dice.enclave import MAX_SVN, Enclave, shown_enclave
 from belljar.attestation.dice.inputs import ATTEST_INFO, SEAL_INFO, DiceInputs, Mode
 from belljar.attestation.dice.keypair import key_id, key_pair
+from belljar.attestation.dice.reading import Reading
 from belljar.attestation.errors import EvidenceRefused, KeyRefused
 from belljar.attestation.evidence import Trust, key_digest
 from belljar.attestation.keys import ALGORITHM_NAMES, generate
@@ -68,8 +70,23 @@ class Platform:
 PLATFORM = Platform()
 
 
+READING = Reading()
+
+
 def verified(chain: tuple[bytes, ...], trust: Trust = PLATFORM.trust) -> VerifiedChain:
-    return verify_chain(chain, trust, Trail())
+    """Verify a chain, and again as who remembers all that was read in these tests: nothing may come out otherwise."""
+    trail, again = Trail(), Trail()
+    remembering = dataclasses.replace(trust, reading=READING)
+    try:
+        found = verify_chain(chain, trust, trail)
+    except EvidenceRefused as error:
+        with pytest.raises(EvidenceRefused, match=f"^{re.escape(str(error))}$"):
+            verify_chain(chain, remembering, again)
+        assert again.steps == trail.steps
+        raise
+    assert verify_chain(chain, remembering, again) == found
+    assert again.steps == trail.steps
+    return found
 
 
 @names

@@ -170,14 +170,16 @@ def test_a_flood_of_lines_is_cut_and_counted() -> None:
 def test_a_peer_is_shown_as_long_as_its_connection() -> None:
     folder = PseudoFolder({})
     peers = Peers(folder)
-    peers.come(4000, b"one")
+    one, another = bytes(bytearray(b"one")), bytes(bytearray(b"one"))
+    peers.come(4000, one)
     first = folder.children["4000.json"]
     assert first.load is not None  # type: ignore[union-attr] # a file
     assert first.load(1) == b"one"  # type: ignore[union-attr] # as above
-    peers.go(4000)
-    peers.go(4000)
+    peers.go(4000, one)
+    peers.go(4000, one)
     assert folder.children == {}
-    peers.come(4000, b"another")
+    peers.come(4000, another)
+    peers.go(4000, one)  # late: the port has been taken again
     assert folder.children["4000.json"] is first
     Peers(None).come(1, b"")
 

@@ -13,8 +13,9 @@ import time
 from typing import TYPE_CHECKING
 
 from belljar.attestation.attesting import CWT_TYPE, Purpose, Request, media_type
+from belljar.attestation.dice.reading import Reading
 from belljar.attestation.errors import ChannelRefused
-from belljar.attestation.verifier import Endorsements, Message, verify
+from belljar.attestation.verifier import Endorsements, Message, Verifier
 
 from .binding import Role
 from .exchange import Exchange
@@ -118,11 +119,11 @@ def appraises_by(
             enclave differ in nothing else. Where the policy names instances, too, it must be one of both.
         clock: seconds since 1970.
     """
-    known = endorsements or Endorsements()
+    known, verifier = endorsements or Endorsements(), Verifier(reading=Reading())
     asked = policy.pinned_to(instances) if instances else policy
 
     def appraise(evidence: Message, challenge: Challenge) -> Appraisal:
-        found = verify(evidence, endorsements=known, policy=asked, challenge=challenge, now=clock())
+        found = verifier.verify(evidence, endorsements=known, policy=asked, challenge=challenge, now=clock())
         found.require()
         return found
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar
 
 from belljar.attestation.claims import Purpose
 from belljar.attestation.crypto.compare import same
@@ -39,7 +40,7 @@ from .terms import Peer
 from .work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from belljar.attestation.verifier import Appraisal
 
@@ -73,18 +74,10 @@ class Exchange:
         self._appraisal: Appraisal | None = None
         self._holder: str | None = None
         self._said = self._heard = False  # the first verdict of either side
-        self._answering = False  # evidence of ours is being made, or not yet judged
+        self._answering = self._shown = False  # evidence that was asked for anew: being made, sent and not yet judged
         self._judging = False
         self._works: deque[Work] = deque()
         self._out: list[tuple[Kind, bytes]] = []
-        self._takers: dict[Kind, Callable[[bytes], None]] = {
-            Kind.HELLO: self._take_hello,
-            Kind.EVIDENCE: self._take_evidence,
-            Kind.VERDICT: self._take_verdict,
-            Kind.CHALLENGE: self._take_challenge,
-            Kind.ERROR: self._take_failure,
-            Kind.TOKEN: self._take_token,
-        }
 
     @property
     def agreed(self) -> bool:
@@ -141,7 +134,7 @@ class Exchange:
         """
         if self._hello is None and frame.kind not in (Kind.HELLO, Kind.ERROR):
             raise ChannelRefused(f"{frame.kind.name.lower()} before hello", code="malformed")
-        self._takers[frame.kind](frame.body)
+        self._TAKERS[frame.kind](self, frame.body)
 
     def to_send(self) -> list[tuple[Kind, bytes]]:
         """Return the frames to send."""
@@ -237,10 +230,10 @@ class Exchange:
         verdict = read_verdict(body)
         if not verdict.accepted:
             raise ChannelRefused(f"the other side refuses this one: {verdict.reason}", hint=_hint(verdict.reason))
-        if self._heard and not self._answering:
+        if self._heard and not self._shown:
             raise ChannelRefused("a verdict that nobody asked for", code="malformed")
         if self._heard:
-            self._answering = False
+            self._answering = self._shown = False
         self._heard = True
 
     def _take_challenge(self, body: bytes) -> None:
@@ -255,6 +248,18 @@ class Exchange:
     def _take_failure(self, body: bytes) -> None:
         reason = read_failure(body)
         raise ChannelRefused(f"the other side gives up: {reason}", hint=_hint(reason))
+
+    # Of the class: bound methods in a session would be a cycle, and OpenSSL's memory would wait for the collector.
+    _TAKERS: ClassVar[Mapping[Kind, Callable[[Exchange, bytes], None]]] = MappingProxyType(
+        {
+            Kind.HELLO: _take_hello,
+            Kind.EVIDENCE: _take_evidence,
+            Kind.VERDICT: _take_verdict,
+            Kind.CHALLENGE: _take_challenge,
+            Kind.ERROR: _take_failure,
+            Kind.TOKEN: _take_token,
+        }
+    )
 
     # what this side shows and says
 
@@ -291,7 +296,11 @@ class Exchange:
         if made.media_type is None:
             raise EvidenceRefused("it has no media type")
         record = wrap(Wrapped(media_type=made.media_type, content=made.content))
-        return partial(self._send, Kind.EVIDENCE, record)
+        return partial(self._show, record)
+
+    def _show(self, record: bytes) -> None:
+        self._send(Kind.EVIDENCE, record)
+        self._shown = self._answering
 
     def _send(self, kind: Kind, body: bytes) -> None:
         self._out.append((kind, body))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .terms import Peer, Terms
     from .work import Work
 
+_FED_BYTES = 4 * (RECORD_BYTES + 22)  # full records (RFC 8446 5.2)
 _FIRST_PART = RECORD_BYTES - 4  # of a frame's content: what fills a TLS record together with the header
 
 
@@ -230,7 +231,7 @@ class ChannelSession:
 
     def _alive(self) -> None:
         if self._failure is not None:
-            raise ChannelRefused(str(self._failure), code=self._failure.code, hint=self._failure.hint)
+            raise self._failure.bare()
 
     def _guarded(self, step: Callable[[], None]) -> None:
         self._alive()
@@ -242,7 +243,7 @@ class ChannelSession:
 
     def _part(self, error: ChannelRefused) -> None:
         """Tell the other side, and end."""
-        self._failure = error
+        self._failure = error.bare()
         if self._shaken:
             try:
                 self._tell(error)
@@ -258,10 +259,11 @@ class ChannelSession:
         if not content:
             self._cut()
             return
-        self._engine.feed(content)
-        if not self._shaken and not self._shake():
-            return
-        self._pump()
+        view = memoryview(content)
+        for start in range(0, len(view), _FED_BYTES):  # what OpenSSL has once held, it keeps the memory for
+            self._engine.feed(view[start : start + _FED_BYTES])
+            if self._shaken or self._shake():
+                self._pump()
 
     def _pump(self) -> None:
         """Take what TLS has."""

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 ALPN = b"belljar/1"
 HYBRID_GROUP = "X25519MLKEM768"
 RECORD_BYTES = 1 << 14  # of content in one TLS record, at most
-_RECORD_OVERHEAD = 22
-_SLACK = 4096
+_MAX_HELD = 4 * RECORD_BYTES - 8  # with its header, a frame fills as much
+_SLACK = 4096  # more than TLS adds to that, and as much as it has to say by itself
 _NOT_TLS_13 = "only TLS 1.3 is spoken here"
 
 
@@ -100,26 +100,36 @@ class TlsEngine:
             self._tls.set_connect_state()
         else:
             self._tls.set_accept_state()
-        self._expected = _SLACK
+        self._outgoing: list[bytes] = []
+        self._unsent = 0  # bytes of content that OpenSSL holds, encrypted
+        self._has_ended = False
 
     def feed(self, content: bytes | memoryview) -> None:
-        """Take bytes from the network."""
+        """Take bytes from the network.
+
+        Raises:
+            ChannelRefused: the other side has closed the session: nobody would ever take them out of memory again.
+        """
+        if self._has_ended:
+            raise ChannelRefused("bytes after the end of TLS", code="malformed")
         view = memoryview(content)
         while view:
             view = view[self._tls.bio_write(view) :]
 
     def drain(self) -> bytes:
         """Return all bytes for the network."""
-        parts: list[bytes] = []
+        self._take_out()
+        parts, self._outgoing = self._outgoing, []
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _take_out(self) -> None:
+        expected, self._unsent = self._unsent + _SLACK, 0
         try:
-            while True:
-                parts.append(self._tls.bio_read(self._expected))
-                if len(parts[-1]) < self._expected:
-                    break
+            while len(part := self._tls.bio_read(expected)) == expected:
+                self._outgoing.append(part)
+            self._outgoing.append(part)
         except SSL.WantReadError:
             pass
-        self._expected = _SLACK
-        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def shake(self) -> bool:
         """Go on with the handshake; say whether it is complete.
@@ -146,12 +156,13 @@ class TlsEngine:
         except SSL.WantReadError:
             return None
         except SSL.ZeroReturnError:
+            self._has_ended = True
             return b""
         except SSL.Error as error:
             raise ChannelRefused(f"the TLS session broke: {_words(error)}", code="no-tls") from error
 
     def write(self, content: bytes | memoryview) -> None:
-        """Encrypt content.
+        """Encrypt content; give it in pieces, as memory that OpenSSL has once used for it is kept.
 
         Raises:
             ChannelRefused: the session has ended.
@@ -160,7 +171,9 @@ class TlsEngine:
             self._tls.sendall(content)
         except SSL.Error as error:
             raise ChannelRefused(f"the TLS session has ended: {_words(error)}", code="no-tls") from error
-        self._expected += len(content) + _RECORD_OVERHEAD * (1 + len(content) // RECORD_BYTES)
+        self._unsent += len(content)
+        if self._unsent >= _MAX_HELD:
+            self._take_out()
 
     def close(self) -> None:
         """Say that nothing more will be sent."""

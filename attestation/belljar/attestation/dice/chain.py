@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 
-from belljar.attestation.algorithms import algorithm_of
 from belljar.attestation.errors import EvidenceRefused, KeyRefused
 from belljar.attestation.evidence import key_digest
-from belljar.attestation.keys import PublicKey
 
 from . import extension
 from .certificate import ATTESTATION_KEY_OID, HASHES, KIND_OID, key_usage
-from .keypair import ID_BYTES, key_id
+from .keypair import ID_BYTES
+from .reading import Read, Reading
 
 if TYPE_CHECKING:
     from belljar.attestation.evidence import Trust
+    from belljar.attestation.keys import PublicKey
     from belljar.attestation.steps import Trail
 
     from .extension import Shown
@@ -71,13 +71,6 @@ class VerifiedChain:
     root: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parsed:
-    certificate: x509.Certificate
-    key: PublicKey
-    identifier: bytes
-
-
 def verify_chain(certificates: tuple[bytes, ...], trust: Trust, trail: Trail) -> VerifiedChain:
     """Return what a chain says.
 
@@ -90,11 +83,12 @@ def verify_chain(certificates: tuple[bytes, ...], trust: Trust, trail: Trail) ->
         EvidenceRefused: it is malformed, or a step failed.
     """
     trail.check("certificates in the chain", len(certificates), len(_NAMES), passed=len(certificates) == len(_NAMES))
-    parsed = tuple(_parse(name, der, trail) for name, der in zip(_NAMES, certificates, strict=True))
+    reading = trust.reading or Reading()
+    parsed = tuple(_parse(name, der, reading, trail) for name, der in zip(_NAMES, certificates, strict=True))
     root = key_digest(parsed[-1].key.key)
     trail.check("root of the chain", root, "a pinned one", passed=root in trust.roots)
     for place in range(len(_NAMES)):
-        _issued(place, parsed, trail)
+        _issued(place, parsed, reading, trail)
         _valid(_NAMES[place], parsed[place].certificate, trust.now, trail)
         _shaped(place, parsed[place].certificate, trail)
     evidence, layer, platform, _ = parsed
@@ -115,22 +109,19 @@ def verify_chain(certificates: tuple[bytes, ...], trust: Trust, trail: Trail) ->
 _KINDS = frozenset({b"soft", b"swtpm", b"tpm"})
 
 
-def _parse(name: str, der: bytes, trail: Trail) -> _Parsed:
+def _parse(name: str, der: bytes, reading: Reading, trail: Trail) -> Read:
     size = len(der)
     trail.check(f"size of the {name} certificate", size, f"at most {MAX_CERTIFICATE_BYTES}",
                 passed=size <= MAX_CERTIFICATE_BYTES)  # fmt: skip
     trail.check(f"serial number of the {name} certificate", "positive" if has_positive_serial(der) else "not positive",
                 "positive", passed=has_positive_serial(der))  # fmt: skip
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        public = certificate.public_key()
-        key = PublicKey(algorithm=algorithm_of(public), key=public)
-        _ = (certificate.extensions, certificate.issuer, certificate.subject, certificate.not_valid_after_utc)
+        found = reading.read(der)
     except _UNREADABLE as error:
         raise EvidenceRefused(f"the {name} certificate cannot be read: {error}", steps=tuple(trail.steps)) from error
-    whole = der.endswith(b"\x00" + certificate.signature)  # none of the BIT STRING unused
+    whole = der.endswith(b"\x00" + found.certificate.signature)  # none of the BIT STRING unused
     trail.check(f"end of the {name} certificate", "all bits" if whole else "unused bits", "all bits", passed=whole)
-    return _Parsed(certificate=certificate, key=key, identifier=key_id(key))
+    return found
 
 
 def has_positive_serial(der: bytes) -> bool:
@@ -151,7 +142,7 @@ def _header(der: bytes, start: int) -> int:
     return start + 2 + (length & 0x0F if length & 0x80 else 0)
 
 
-def _issued(place: int, parsed: tuple[_Parsed, ...], trail: Trail) -> None:
+def _issued(place: int, parsed: tuple[Read, ...], reading: Reading, trail: Trail) -> None:
     """Check that a certificate is signed by the next, the last by itself, with the algorithm of the signer's key."""
     name, subject = _NAMES[place], parsed[place]
     issuer = parsed[min(place + 1, len(parsed) - 1)]
@@ -167,11 +158,7 @@ def _issued(place: int, parsed: tuple[_Parsed, ...], trail: Trail) -> None:
     trail.check(f"hash in the signature of the {name} certificate", *names, passed=names[0] == names[1])
     trail.equal(f"serial number of the {name} certificate", certificate.serial_number.to_bytes(ID_BYTES, "big"),
                 subject.identifier)  # fmt: skip
-    try:
-        certificate.verify_directly_issued_by(issuer.certificate)
-        holds = True
-    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
-        holds = False
+    holds = reading.is_signed_by(certificate, issuer.certificate)
     trail.check(f"signature of the {name} certificate", "holds" if holds else "does not hold", "holds", passed=holds)
 
 

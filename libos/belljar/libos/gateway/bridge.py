@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 HIGH_WATER = 256 << 10
 PIECE = 256 << 10
+_MAX_UNSENT = 2 << 20  # of the guest's bytes and of what the other side asked for; twice what an honest one leaves
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close at once, with a reset (socket(7))
 
 
@@ -35,7 +36,6 @@ class Bridge:
         workshop: room to receive into, which bridges of one thread share, as each piece is used at once; and threads.
 
     Attributes:
-        opened: done when the codec lets bytes flow.
         done: done when everything is over; its result is why, or empty for a proper end.
         gone: done when both sockets are closed.
         touched: when the last byte came, by the loop's clock.
@@ -51,7 +51,7 @@ class Bridge:
         self._far: asyncio.Transport | None = None
         self._near: asyncio.Transport | None = None
         self._guest_ended = self._guest_told = self._far_ended = False
-        self.opened: asyncio.Future[None] = self._loop.create_future()
+        self._opened: asyncio.Future[str] = self._loop.create_future()  # its result is why not, or empty
         self.done: asyncio.Future[str] = self._loop.create_future()
         self.gone: asyncio.Future[None] = self._loop.create_future()
         self._attached_ends: set[asyncio.Transport] = set()
@@ -63,6 +63,15 @@ class Bridge:
         """Whether all that the guest sent, to its end, has been given to the kernel."""
         far = self._far
         return self.done.done() or (self._guest_ended and (far is None or far.get_write_buffer_size() == 0))
+
+    async def until_open(self) -> None:
+        """Wait until the codec lets bytes flow.
+
+        Raises:
+            NotServed: it does not; made here, as one that is kept would keep this bridge and its codec.
+        """
+        if why := await self._opened:
+            raise NotServed(why)
 
     async def attach_far(self, outside: socket.socket) -> None:
         """Take the socket outside, and let the codec begin."""
@@ -101,7 +110,7 @@ class Bridge:
     def _outside_ended(self) -> None:
         self.codec.receive_end()
         self._flow()
-        if not self.opened.done():
+        if not self._opened.done():
             self.fail("ended by the other side")
 
     def _from_guest(self, octets: bytes) -> None:
@@ -122,9 +131,9 @@ class Bridge:
         self.touched = self._loop.time()
         self._have_worked()
         if self._far is not None and (outward := self.codec.to_send()) and not self._far_is_over():
-            self._far.write(outward)
-        if self.codec.is_open and not self.opened.done():
-            self.opened.set_result(None)
+            self._write_far(self._far, outward)
+        if self.codec.is_open and not self._opened.done():
+            self._opened.set_result("")
             if self._near is None and self._far is not None:
                 self._far.pause_reading()  # until there is somebody to give it to
         if self._near is None:
@@ -137,6 +146,13 @@ class Bridge:
             self._near.write_eof()
         if self._guest_told and self._guest_ended:
             self._close("")
+
+    @staticmethod
+    def _write_far(far: asyncio.Transport, outward: bytes) -> None:
+        """Send; the guest is not read when this piles up, but who asks for evidence and reads none has to go."""
+        far.write(outward)
+        if far.get_write_buffer_size() > _MAX_UNSENT:
+            raise NotServed("the other side does not read what it asks for")
 
     def _far_is_over(self) -> bool:
         return self._far_ended or self._far is None or self._far.is_closing()
@@ -158,8 +174,9 @@ class Bridge:
         self._flow()
 
     def tick(self, now: float) -> None:
-        """Look at the time, by the loop's clock."""
-        if not self.done.done():
+        """Look at the time, by the loop's clock; most connections have nothing due."""
+        due = self.codec.due
+        if due is not None and now >= due and not self.done.done():
             touched = self.touched
             self._guarded(lambda: self._ticked(now))
             self.touched = touched  # to look at the time is no sign of life
@@ -186,6 +203,8 @@ class Bridge:
             self.fail(str(refused))
         except (OSError, RuntimeError) as error:  # RuntimeError: the transport is closing
             self.fail(str(error))
+        except Exception as mistake:  # noqa: BLE001 - of ours; the sweep, and so the gateway, must not end with it
+            self.fail(f"a mistake of the gateway: {mistake!r}")
 
     def _send_last(self) -> None:
         """Send what the codec still has to say: why it refuses."""
@@ -219,9 +238,8 @@ class Bridge:
         for transport in (self._near, self._far):
             if transport is not None and not transport.is_closing():
                 transport.close()
-        if not self.opened.done():
-            self.opened.set_exception(NotServed(why))
-            self.opened.exception()  # whoever waits sees it; if nobody does, that is no mistake
+        if not self._opened.done():
+            self._opened.set_result(why or "ended")
         if not self.done.done():
             self.done.set_result(why)
         self._see_if_gone()

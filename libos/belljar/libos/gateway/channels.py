@@ -75,6 +75,11 @@ class Channel:
         return self._session.work
 
     @property
+    def due(self) -> float | None:
+        """When something is to be done, or must have come."""
+        return self._session.due
+
+    @property
     def peer(self) -> Peer:
         """Who is on the other side of an open channel."""
         return self._session.peer

@@ -30,6 +30,7 @@ class Direct:
     """A codec that has nothing slow to do and waits for nothing."""
 
     work = None
+    due = None
 
     def complete(self, work: Work) -> None:
         """Never called."""
@@ -46,6 +47,7 @@ class Codec(Protocol):
         has_ended: whether the other side has said that it sends no more.
         ends_stream: whether the end of what we send is the end of the stream, and no more bytes of ours follow.
         work: what is to be done in another thread before it goes on; None for nothing.
+        due: when `tick` is to be called, by the loop's clock; None for never.
     """
 
     @property
@@ -59,6 +61,9 @@ class Codec(Protocol):
 
     @property
     def work(self) -> Work | None: ...
+
+    @property
+    def due(self) -> float | None: ...
 
     def complete(self, work: Work) -> None:
         """Go on with work that was done."""
@@ -153,7 +158,9 @@ class Tls(Direct):
         self._advance()
 
     def receive(self, octets: bytes) -> None:
-        """Take bytes from outside."""
+        """Take bytes from outside; those after the end of TLS are nobody's, and kept nowhere."""
+        if self.has_ended:
+            return
         self._incoming.write(octets)
         self._advance()
 
@@ -170,7 +177,10 @@ class Tls(Direct):
         """Take bytes of the guest."""
         view = memoryview(octets)
         while view:
-            view = view[self._calls(lambda: self._tls.write(view)) or 0 :]  # noqa: B023 - called at once
+            taken = self._calls(lambda: self._tls.write(view))  # noqa: B023 - called at once
+            if not taken:
+                raise NotServed("TLS with the server takes no bytes at present, expected a session that is open")
+            view = view[taken:]
 
     def finish(self) -> None:
         """Say that no more will be sent."""
@@ -221,4 +231,5 @@ def tls_context(authorities: str) -> ssl.SSLContext:
     """
     context = ssl.create_default_context(cadata=authorities or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a server that begins anew takes no bytes meanwhile
     return context

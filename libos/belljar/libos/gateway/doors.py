@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from .served import NotServed
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from belljar.libos.spec import Traffic
 
@@ -31,6 +32,8 @@ _AT_ONCE = 32  # accepted before anybody else has a turn
 _TIRED_S = 0.5  # of accepting, when this machine has no descriptors left
 _LOOK_S = 0.02
 _LINGER_S = 15.0  # for whoever does not fetch the last bytes
+_FOR_ONE = 3  # descriptors: a connection that is led through holds two, one that has proven nothing yet one
+_FOR_FILES = 512  # each hashed folder may hold 64, and there are volumes, sockets in stock, commands that ask
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -67,6 +70,9 @@ class Door:
         traffic: limits.
         serve: serves one visit until it is over; it may raise `NotServed` and `OSError`.
         told: (counts, journal).
+
+    Attributes:
+        traffic: limits.
     """
 
     def __init__(
@@ -74,11 +80,12 @@ class Door:
     ) -> None:
         self.name = name
         self._listener = listener
-        self._traffic = traffic
+        self.traffic = traffic
         self._serve = serve
         self._counts, self._journal = told
         self._visits: OrderedDict[Visit, None] = OrderedDict()
         self._unproven: OrderedDict[Visit, None] = OrderedDict()
+        self._proven = 0
         self._accepts = False
 
     @property
@@ -117,16 +124,17 @@ class Door:
 
     def _begin(self, visit: Visit) -> None:
         self._counts.accepted += 1
-        if len(self._visits) - len(self._unproven) >= self._traffic.connections:
-            self._refuse(visit, f"there are {self._traffic.connections} connections already")
+        if self._proven >= self.traffic.connections:
+            self._refuse(visit, f"there are {self.traffic.connections} connections already")
             return
-        if len(self._unproven) >= max(1, self._traffic.connections):
+        if len(self._unproven) >= max(1, self.traffic.connections):
             oldest, _ = self._unproven.popitem(last=False)
             self._cut(oldest, "cut for another connection: it has not said enough for too long")
         self._visits[visit] = None
         self._unproven[visit] = None
         self._counts.open += 1
         visit.task = asyncio.ensure_future(self._run(visit))
+        visit.task.add_done_callback(lambda _: self._forget(visit))  # also of one that is cut before it begins
 
     def proven(self, visit: Visit) -> None:
         """Learn that a visit has proven what it must: it is not cut for others any more.
@@ -134,9 +142,10 @@ class Door:
         Raises:
             NotServed: there are too many.
         """
-        if len(self._visits) - len(self._unproven) >= self._traffic.connections:
-            raise NotServed(f"there are {self._traffic.connections} connections already")
+        if self._proven >= self.traffic.connections:
+            raise NotServed(f"there are {self.traffic.connections} connections already")
         visit.is_proven = True
+        self._proven += 1
         self._unproven.pop(visit, None)
         self._counts.served += 1
 
@@ -152,8 +161,8 @@ class Door:
             self._refuse(visit, (error.strerror or str(error)).lower())
         except asyncio.CancelledError:  # the gateway closes, or another connection needs the place
             pass
-        finally:
-            self._forget(visit)
+        except Exception as mistake:  # noqa: BLE001 - of ours; it ends this connection, is told, and harms no other
+            self._refuse(visit, f"a mistake of the gateway: {mistake!r}")
 
     async def _part(self, visit: Visit) -> None:
         """Let the last bytes leave, for a while."""
@@ -193,6 +202,7 @@ class Door:
         if visit in self._visits:
             del self._visits[visit]
             self._counts.open -= 1
+            self._proven -= visit.is_proven
 
     def sweep(self, now: float) -> None:
         """Look at the time: cut whatever has been silent for too long."""
@@ -201,7 +211,7 @@ class Door:
             if bridge is None:
                 continue
             bridge.tick(now)
-            if visit.is_proven and now - bridge.touched > self._traffic.idle_ms / 1000:
+            if visit.is_proven and now - bridge.touched > self.traffic.idle_ms / 1000:
                 bridge.abort("silent for too long")
 
     def _is_draining(self) -> bool:
@@ -223,6 +233,27 @@ class Door:
             if visit.task is not None:
                 visit.task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def left() -> int:
+    """Return how many descriptors the gateway may take from here on.
+
+    When a process has none left, the file servers cannot open what the program pages in, and that ends the program.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        limit = 1 << 20
+    return limit - min(_FOR_FILES, limit // 2) - len(os.listdir("/proc/self/fd"))
+
+
+def fitting(wanted: Sequence[Traffic], descriptors: int) -> list[Traffic]:
+    """Return the limits of doors, lowered in proportion if so many descriptors are too few; each keeps one place."""
+    needed = sum(_FOR_ONE * traffic.connections for traffic in wanted)
+    if needed <= descriptors:
+        return list(wanted)
+    return [
+        traffic.replace(connections=max(1, traffic.connections * max(0, descriptors) // needed)) for traffic in wanted
+    ]
 
 
 def remove_socket(text: str) -> None:

@@ -24,7 +24,7 @@ from belljar.libos.values import Value
 
 from .addresses import listen_outside, shown
 from .codecs import tls_context
-from .doors import Door, remove_socket
+from .doors import Door, fitting, left, remove_socket
 from .giving import Sockets
 from .journal import Counts, Journal
 from .peers import Peers
@@ -88,7 +88,8 @@ class Gateway:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="belljar-evidence")
         self._giver = means.giver
         try:
-            self._outside = [listen_outside(entry.outside) for entry in spec.inward]
+            for entry in spec.inward:
+                self._outside.append(listen_outside(entry.outside))  # one by one: those there are must be removed
             self._listening = [_listening_at(made) for made in self._outside]
             self._servers = [self._server(number) for number in range(len(spec.inward))]
             self._clients = [self._client(number) for number in range(len(spec.outward))]
@@ -141,6 +142,7 @@ class Gateway:
         sockets = Sockets(giver) if giver >= 0 else None
         around = Around(self.counts, self._threads, sockets, Peers(self._means.peers))
         doors = [*self._inward_doors(around), *self._outward_doors(around)]
+        self._fit(doors)
         for door in doors:
             door.open()
         self._standing.set()
@@ -157,6 +159,14 @@ class Gateway:
             await asyncio.gather(*(door.close(drain_s=_DRAIN_S) for door in doors))
             if sockets is not None:
                 sockets.close()
+
+    def _fit(self, doors: list[Door]) -> None:
+        """Lower what doors may hold to what this process has descriptors for, and say so."""
+        for door, traffic in zip(doors, fitting([door.traffic for door in doors], left()), strict=True):
+            if traffic.connections < door.traffic.connections:
+                few = f"{traffic.connections} connections at a time, not {door.traffic.connections}"
+                self._journal.say(f"{door.name}: {few}: this process may open no more files (ulimit -n)")
+            door.traffic = traffic
 
     def _inward_doors(self, around: Around) -> list[Door]:
         doors: list[Door] = []

@@ -6,15 +6,12 @@ One request at a time; in the gateway's thread only. The other side is our own c
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections import deque
-from typing import TYPE_CHECKING
 
 from .served import NotServed
-
-if TYPE_CHECKING:
-    from .addresses import Address
 
 _AT_ONCE = 8
 _MAX_ANSWER = 16
@@ -32,35 +29,35 @@ class Sockets:
         self._line = socket.socket(fileno=line)
         self._line.setblocking(False)
         self._asking = asyncio.Lock()
+        self._refilling = asyncio.Lock()
         self._stock: deque[socket.socket] = deque()
 
-    async def connect(self, where: Address) -> socket.socket:
-        """Return a socket that is connected to an address of the guest.
+    async def unconnected(self) -> socket.socket:
+        """Return a TCP socket of the guest's network; it is the caller's.
+
+        Raises:
+            OSError: there is none to be had.
+            NotServed: nobody gives sockets any more.
+        """
+        while not self._stock:
+            await asyncio.shield(asyncio.ensure_future(self._refill()))
+        return self._stock.popleft()
+
+    async def _refill(self) -> None:
+        async with self._refilling:  # of many who wait, the first fills: else each would, and the stock would never end
+            if not self._stock:
+                self._stock.extend(await self._ask(b"tcp %d" % _AT_ONCE))
+
+    async def connected(self, path: str) -> socket.socket:
+        """Return a socket that is connected to a path of the guest.
+
+        Whoever gives up waiting must not mix up later answers, nor leak this one.
 
         Raises:
             OSError: nobody listens there.
             NotServed: nobody gives sockets any more.
         """
-        if where.path:
-            return await self._connected(b"unix " + os.fsencode(where.path))
-        while not self._stock:
-            await asyncio.shield(asyncio.ensure_future(self._refill()))
-        made = self._stock.popleft()
-        try:
-            await asyncio.get_running_loop().sock_connect(made, (where.host, where.port))
-        except BaseException:
-            made.close()
-            raise
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return made
-
-    async def _refill(self) -> None:
-        if not self._stock:
-            self._stock.extend(await self._ask(b"tcp %d" % _AT_ONCE))
-
-    async def _connected(self, request: bytes) -> socket.socket:
-        """Return what was asked for; whoever gives up waiting must not mix up later answers, nor leak this one."""
-        asking = asyncio.ensure_future(self._ask(request))
+        asking = asyncio.ensure_future(self._ask(b"unix " + os.fsencode(path)))
         try:
             return (await asyncio.shield(asking))[0]
         except asyncio.CancelledError:
@@ -74,8 +71,10 @@ class Sockets:
                 answer, descriptors = await self._answer()
             except OSError as error:
                 raise NotServed("nobody gives sockets of the enclave any more") from error
-        code = int(answer or b"5")
-        if code or not descriptors:
+        if answer == b"0" and not descriptors:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))  # they came, and there was no room for them here
+        code = int(answer or b"%d" % errno.EIO)
+        if code:
             raise OSError(code, os.strerror(code))
         return [_owned(descriptor) for descriptor in descriptors]
 

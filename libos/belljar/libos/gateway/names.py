@@ -39,12 +39,16 @@ class Names:
         known: name, in lower case -> IPv4 address inside.
         counts: where questions are counted.
         journal: told of names that are asked for and not allowed.
+        patience_s: for all questions of one connection.
     """
 
-    def __init__(self, known: Mapping[str, str], counts: Counts, journal: Journal) -> None:
+    def __init__(
+        self, known: Mapping[str, str], counts: Counts, journal: Journal, *, patience_s: float = _PATIENCE_S
+    ) -> None:
         self._known = known
         self._counts = counts
         self._journal = journal
+        self._patience_s = patience_s
         self._told: set[str] = set()
 
     def answer(self, question: bytes) -> bytes | None:
@@ -94,8 +98,9 @@ class Names:
     async def serve_stream(self, visit: Visit) -> None:
         """Answer the questions of one connection, each behind its length (RFC 1035 4.2.2)."""
         reader, writer = await asyncio.open_connection(sock=visit.take())
+        writer.transport.set_write_buffer_limits(high=0)  # drain: until the kernel has it all
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(self._patience_s):
                 while head := await reader.read(1):
                     size = int.from_bytes(head + await reader.readexactly(1), "big")
                     answer = self.answer(await reader.readexactly(size))
@@ -106,7 +111,7 @@ class Names:
         except (asyncio.IncompleteReadError, TimeoutError):
             return
         finally:
-            writer.close()
+            writer.transport.abort()  # to close it would wait for who asks and reads no answer, for ever
 
 
 def addresses_of(named: list[tuple[str, str]]) -> dict[str, str]:

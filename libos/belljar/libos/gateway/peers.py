@@ -37,14 +37,30 @@ class Peers:
             return
         self._present[port] = peer
         # Each port has one file for ever: the file server remembers every file that it was asked for.
-        file = self._files.setdefault(port, PseudoFile(lambda _pid: self._present.get(port, b"")))
+        file = self._files.get(port)
+        if file is None:
+            file = self._files[port] = PseudoFile(_Shown(self._present, port))
         self._folder.children = {**self._folder.children, f"{port}.json": file}
 
-    def go(self, port: int) -> None:
-        """Show it no longer."""
-        if self._folder is None or self._present.pop(port, None) is None:
+    def go(self, port: int, peer: bytes) -> None:
+        """Show it no longer; but if another has come under this port meanwhile, leave that one."""
+        if self._folder is None or self._present.get(port) is not peer:
             return
+        del self._present[port]
         self._folder.children = {name: file for name, file in self._folder.children.items() if name != f"{port}.json"}
+
+
+class _Shown:
+    """What the file of a port shows: small, as there may be one for each port."""
+
+    __slots__ = ("_port", "_present")
+
+    def __init__(self, present: dict[int, bytes], port: int) -> None:
+        self._present = present
+        self._port = port
+
+    def __call__(self, _pid: int) -> bytes:
+        return self._present.get(self._port, b"")
 
 
 def described(peer: Peer, address: str, *, whole: bool) -> bytes:

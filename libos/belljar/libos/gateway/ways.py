@@ -57,8 +57,12 @@ class Around:
         visit.bridge = Bridge(codec, self.counts, self.workshop)
         return visit.bridge
 
-    async def to_guest(self, where: Address) -> socket.socket:
+    async def to_guest(self, where: Address, peer: bytes) -> socket.socket:
         """Return a connection to the guest; while it starts, that may take a moment.
+
+        Args:
+            where: the guest listens.
+            peer: what the guest may look up of who comes, from before it is connected; empty for nothing.
 
         Raises:
             NotServed: nobody listens there.
@@ -66,12 +70,32 @@ class Around:
         loop = asyncio.get_running_loop()
         while self.sockets is not None:
             try:
-                return await self.sockets.connect(where)
-            except (ConnectionRefusedError, FileNotFoundError, BlockingIOError) as error:
+                return await self._connected(self.sockets, where, peer)
+            except BlockingIOError:  # a unix socket that has not taken those before: TCP would wait, too
+                pass
+            except (ConnectionRefusedError, FileNotFoundError) as error:
                 if loop.time() - self._begun > _FIRST_S:
                     raise NotServed(f"the program does not listen at {where}") from error
             await asyncio.sleep(_AGAIN_S)
         raise NotServed("no connection to the enclave can be made")
+
+    async def _connected(self, sockets: Sockets, where: Address, peer: bytes) -> socket.socket:
+        if where.path:
+            return await sockets.connected(where.path)
+        made = await sockets.unconnected()
+        port = 0
+        try:
+            if peer:
+                made.bind(("", 0))
+                port = _port(made)
+                self.peers.come(port, peer)
+            await asyncio.get_running_loop().sock_connect(made, (where.host, where.port))
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except BaseException:
+            self.peers.go(port, peer)
+            made.close()
+            raise
+        return made
 
 
 class InwardWay:
@@ -95,21 +119,17 @@ class InwardWay:
 
     async def serve(self, visit: Visit) -> None:
         """Serve one connection to its end."""
-        inside: socket.socket | None = None
-        port = 0
+        port, known = 0, b""
         try:
             async with asyncio.timeout(self._entry.traffic.handshake_ms / 1000):
                 bridge, places = await self._proven(visit)
-                inside = await self._around.to_guest(self._guest)
-                port = _port(inside)
-                header = self._introduce(visit, bridge.codec, places, port)
-                guest, inside = inside, None
+                header, known = self._introduction(visit, bridge.codec, places)
+                guest = await self._around.to_guest(self._guest, known)
+                port = _port(guest)
                 await bridge.attach_near(guest, header)
             await _through(bridge)
         finally:
-            self._around.peers.go(port)
-            if inside is not None:
-                inside.close()
+            self._around.peers.go(port, known)
 
     async def _proven(self, visit: Visit) -> tuple[Bridge, tuple[object, object]]:
         """Return the bridge to who comes, once that has proven what it must, and both its addresses."""
@@ -121,14 +141,14 @@ class InwardWay:
             codec = await session_of(self._endpoint, self._around.workshop[1])
         bridge = self._around.bridge(visit, codec)
         await bridge.attach_far(visit.take())
-        await bridge.opened
+        await bridge.until_open()
         if self.door is not None:
             self.door.proven(visit)
         return bridge, places
 
-    def _introduce(self, visit: Visit, codec: Codec, places: tuple[object, object], port: int) -> bytes:
-        """Say who comes, in the file of the guest and, if it is asked for, in a header."""
-        short = b""
+    def _introduction(self, visit: Visit, codec: Codec, places: tuple[object, object]) -> tuple[bytes, bytes]:
+        """Return who comes: for a header, if it is asked for, and for the file of the guest."""
+        short = known = b""
         if self._endpoint is not None:
             from .channels import Channel
             from .peers import described
@@ -136,13 +156,12 @@ class InwardWay:
             if isinstance(codec, Channel):
                 peer = codec.peer
                 short = described(peer, visit.who, whole=False)
-                if port:
-                    self._around.peers.come(port, described(peer, visit.who, whole=True))
+                known = described(peer, visit.who, whole=True)
         if not self._entry.proxy_protocol:
-            return b""
+            return b"", known
         from .proxy import header
 
-        return header(*places, short)
+        return header(*places, short), known
 
 
 class OutwardWay:
@@ -179,7 +198,7 @@ class OutwardWay:
             raise
         bridge = self._around.bridge(visit, codec)
         await bridge.attach_far(outside)
-        await bridge.opened
+        await bridge.until_open()
         if self.door is not None:
             self.door.proven(visit)
         await bridge.attach_near(visit.take())

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 1 << 18
 _ARRIVING = 1 << 16
 _PARTING_S = 5.0
+_NOBODY = asyncio.Protocol()  # hears nothing, and keeps nothing
 
 
 class ChannelTransport(asyncio.Transport):
@@ -164,8 +165,11 @@ class ChannelProtocol(asyncio.BufferedProtocol):
         if self._transport is not None:
             known = self._failure or (None if self.session.is_over else exc)  # after both have finished, none matters
             self.application.connection_lost(known)
+            self._transport.set_protocol(_NOBODY)  # a cycle of all three would keep OpenSSL's memory for long
+            self._transport, self._first = None, _NOBODY
         elif not self._ended:
             self._refused(ChannelRefused("the other side has gone before both sides had agreed", code="cut-short"))
+        self._refused = _unheard  # it may know who waits, and that may know this
 
     def pause_writing(self) -> None:
         """Tell the application that the network takes no more."""
@@ -272,7 +276,7 @@ class ChannelProtocol(asyncio.BufferedProtocol):
 
     def _end(self, error: ChannelRefused) -> None:
         """Part with a side that was refused, or refuses."""
-        self._ended, self._failure = True, error
+        self._ended, self._failure = True, error.bare()
         self._refused(error)
         self._part()
 
@@ -306,3 +310,7 @@ class ChannelProtocol(asyncio.BufferedProtocol):
     def _tick(self) -> None:
         self._timer = None
         self._try(self.session.tick, self._loop.time())
+
+
+def _unheard(_error: ChannelRefused) -> None:
+    """Take what nobody is told any more."""

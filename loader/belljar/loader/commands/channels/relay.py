@@ -58,8 +58,9 @@ class Half(asyncio.Protocol):
         """Part, on the other end, too."""
         if not self.ended.done():
             self.ended.set_result(exc)
-        if self.other is not None:
-            self.other.leave(broken=exc is not None)
+        other, self.other = self.other, None
+        if other is not None:
+            other.leave(broken=exc is not None)
 
     def pause_writing(self) -> None:
         """Have the other end take nothing more from its network."""
