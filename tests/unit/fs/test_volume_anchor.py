@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -289,3 +291,44 @@ def test_where_anchors_are_kept() -> None:
     assert anchors_folder({"HOME": "/home/u", "XDG_STATE_HOME": "/s"}, 0) == "/s/belljar/anchors"
     assert anchors_folder({"HOME": "/home/u"}, 7) == "/home/u/.local/state/belljar/anchors"
     assert anchors_folder({"HOME": "/home/u", "XDG_STATE_HOME": "/s"}, 7) == "/s/belljar/anchors"
+
+
+@pytest.mark.parametrize("failed", [OSError(5, "Input/output error"), ValueError("closed")])
+def test_a_sync_behind_that_fails_is_done_again_with_its_write(tmp_path: Path, failed: Exception) -> None:
+    events: list[str] = []
+
+    class Failing(StateFile):
+        def pwrite(self, content: bytes, offset: int) -> None:
+            events.append("write")
+            super().pwrite(content, offset)
+
+        def sync(self) -> None:
+            events.append("sync")
+            if events.count("sync") == 1:
+                raise failed
+
+    with PlatformAnchor(str(tmp_path / "a"), open_file=Failing) as anchor:
+        anchor.advance(VOLUME, root(1))
+        anchor.advance(VOLUME, root(2))
+        anchor.settle(VOLUME)
+        anchor.settle(VOLUME)
+    assert events == ["write", "sync", "write", "sync"]
+
+
+def test_without_a_thread_the_writer_waits_itself(tmp_path: Path) -> None:
+    """`belljar volume` by a user who may have no more processes; it must neither hang nor skip the sync."""
+    code = (
+        "import _thread, sys\n"
+        "def none(*_): raise RuntimeError('can not start new thread')\n"
+        "_thread.start_new_thread = none\n"
+        "from belljar.fs.volume.anchor import Anchored\n"
+        "from belljar.fs.volume.anchors.platform import PlatformAnchor\n"
+        "with PlatformAnchor(sys.argv[1]) as anchor:\n"
+        "    for generation in (1, 2, 3):\n"
+        "        anchor.advance(b'v' * 16, Anchored(generation, bytes(32)))\n"
+        "        anchor.settle(b'v' * 16)\n"
+        "    print(anchor.read(b'v' * 16).generation)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "3\n"

@@ -12,13 +12,14 @@ nobody knows what is durable: the volume takes no more changes (`failed`), and t
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from belljar.fs.volume import layout
 from belljar.fs.volume.anchor import Anchor, Anchored
 from belljar.fs.volume.ground import Live, bitmap_key
 from belljar.fs.volume.layout import BLOCK_BYTES
-from belljar.fs.volume.root import RootRecord, encode
+from belljar.fs.volume.root import RootRecord, encode, take_back
 
 if TYPE_CHECKING:
     from belljar.fs.volume.node import Node
@@ -61,6 +62,7 @@ class Commits:
 
     def anchor_now(self) -> None:
         """Anchor the last commit: a crash fell between it and its anchor. Raises OSError."""
+        self._make_durable(self.record)  # whoever wrote it may have been killed before
         self._pending = True
         self._advance()
 
@@ -130,16 +132,19 @@ class Commits:
         content = encode(record, self.live.store.sealer)
         self._anchor.settle(self.live.store.sealer.volume_id)  # else two roots could be ahead of it after a crash
         container.pwrite(content, layout.ROOT_OFFSETS[record.generation % 2])
-        self._sync()
+        self._make_durable(record)
         self.record = record
         self.anchored = Anchored(record.generation, hashlib.sha256(content).digest())
         self._pending = True
 
-    def _sync(self) -> None:
+    def _make_durable(self, record: RootRecord) -> None:
+        container = self.live.store.container
         try:
-            self.live.store.container.sync()
+            container.sync()
         except OSError as error:
             self.live.failed = f"the container could not be made durable ({error.strerror or error})"
+            with suppress(OSError):
+                take_back(container, record.generation)
             raise
 
     def _settle(self, nodes: list[Node]) -> None:

@@ -3,8 +3,9 @@
 A commit waits for the disk once, after content, nodes and its root record are written: a crash before may leave any of
 these there and any other not. So a root that was not anchored yet counts only if everything its commit wrote verifies;
 else the one before does, which nothing of that commit has overwritten. Whoever was told that a commit is durable was
-told after it was anchored, so what is given up here was promised to nobody. What older commits wrote was durable before
-this one began, and is not looked at. IEEE 2952 7.4 c, 7.5 e.
+told after its sync, so a crash alone takes nothing that was promised (but see docs/formats/volume-anchor.md for who
+damages it in the moment of a power failure). What older commits wrote was durable before this one began, and is not
+looked at. IEEE 2952 7.4 c, 7.5 e.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def allowed_root(container: Container, sealer: Sealer, expected: Anchored | None
         return record, anchored, False
     try:
         verify_whole(container, sealer, record)
-    except VolumeCorrupt:
+    except (VolumeCorrupt, OSError):  # a sector that a power failure left half written cannot even be read
         if found[-1][1] != expected:
             raise
         return *found[-1], False

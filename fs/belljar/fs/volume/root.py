@@ -85,6 +85,18 @@ def decode(content: bytes, slot: int, sealer: Sealer) -> RootRecord:
     )  # fmt: skip
 
 
+def take_back(container: Container, generation: int) -> None:
+    """Overwrite the record of a commit whose sync failed.
+
+    After such a failure the host's cache shows what the disk may not have, and the next sync says that all is well
+    (fsync(2)): nobody may find the record there and believe it.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    container.pwrite(bytes(layout.BLOCK_BYTES), layout.ROOT_OFFSETS[generation % 2])
+
+
 def records(container: Container, sealer: Sealer) -> list[tuple[RootRecord, Anchored]]:
     """Return each record that verifies, and what an anchor would hold of it; the newest first.
 

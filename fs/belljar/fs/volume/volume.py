@@ -278,7 +278,6 @@ def open_volume(  # noqa: PLR0913 - what a mount consists of
     live.next_ino, live.inodes = record.next_ino, record.inodes
     commits = Commits(live, record, anchored, anchor)
     if pending and writable:
-        container.sync()  # whoever wrote it may have been killed before
         commits.anchor_now()  # before anybody sees this state: it cannot be taken back any more
     volume = Volume(live, commits, writable=writable)
     if writable:

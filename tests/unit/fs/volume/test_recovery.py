@@ -131,6 +131,16 @@ def test_what_a_killed_process_wrote_is_durable_before_it_is_anchored(crash: Cra
     assert anchor.known[VOLUME_ID] == crash.second
 
 
+def test_a_sync_that_fails_at_the_mount_takes_the_commit_back(crash: Crash) -> None:
+    """The next sync would succeed, though nobody knows what is on the disk."""
+    container, anchor = crash.without(), MemoryAnchor({VOLUME_ID: crash.first})
+    container.broken = {"sync": errno.EIO}
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        mounted(container, anchor)
+    container.broken = {}
+    assert mounted(container, anchor).anchored == anchor.known[VOLUME_ID] == crash.first
+
+
 def test_an_owner_anchors_what_is_whole(crash: Crash) -> None:
     part = next(event for event in crash.writes if event not in crash.roots)
     for container, expected in ((crash.without(), crash.second), (crash.without(part), crash.first)):

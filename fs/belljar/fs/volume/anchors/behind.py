@@ -6,6 +6,8 @@ sync that failed says nothing about what is there (fsync(2)), so the writer does
 
 from __future__ import annotations
 
+import errno
+import os
 from _queue import SimpleQueue
 from _thread import allocate_lock, start_new_thread
 from typing import TYPE_CHECKING
@@ -38,12 +40,11 @@ class Behind:
 
     def sync(self, file: StateFile) -> None:
         """Begin to make durable what was written to a file; what was begun before must be settled, or have failed."""
-        if self._thread is None:
-            self._thread = allocate_lock()
-            self._thread.acquire()
-            start_new_thread(self._serve, (self._thread,))
-        self._going[file] = Syncing(file)
-        self._wanted.put(self._going[file])
+        going = self._going[file] = Syncing(file)
+        if self._thread is None and not self._start():
+            _sync(going)
+        else:
+            self._wanted.put(going)
 
     def settle(self, file: StateFile) -> None:
         """Wait until what was begun is done. Raises OSError: it failed, and must be written again."""
@@ -62,14 +63,31 @@ class Behind:
             self._thread.acquire()
             self._thread = None
 
+    def _start(self) -> bool:
+        """Start the thread; say whether there is one to be had."""
+        alive = allocate_lock()
+        alive.acquire()
+        try:
+            start_new_thread(self._serve, (alive,))
+        except RuntimeError:
+            return False
+        self._thread = alive
+        return True
+
     def _serve(self, alive: LockType) -> None:
         try:
             while (going := self._wanted.get()) is not None:
-                try:
-                    going.file.sync()
-                except OSError as error:
-                    going.failed = error
-                finally:
-                    going.done.release()
+                _sync(going)
         finally:
             alive.release()
+
+
+def _sync(going: Syncing) -> None:
+    try:
+        going.file.sync()
+    except OSError as error:
+        going.failed = error
+    except Exception as error:  # noqa: BLE001 - whatever it is, nothing is durable, and somebody waits to hear of it
+        going.failed = OSError(errno.EIO, f"{os.strerror(errno.EIO)}: {error}")
+    finally:
+        going.done.release()

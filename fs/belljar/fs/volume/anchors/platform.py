@@ -189,6 +189,7 @@ class PlatformAnchor:
             except AnchorDamaged as error:
                 self._replace(volume_id, wanted, error)
                 return
+            self._settle(volume_id)
             entry = replace(wanted, number=state.resets + 1, before=state.anchored)
             file.pwrite(layout.encode_reset(volume_id, entry, self._key), log_at(entry.number))
             file.sync()
