@@ -247,6 +247,11 @@ def test_a_destroyed_volume_is_gone_and_recorded(belljar: Belljar, volume: Path)
     assert "state.vol would be destroyed for ever" in asked.stderr
     assert "not a volume" in belljar("volume", "destroy", "--yes", *ANCHORS, "letter", check=125).stderr
     assert (belljar.folder / "letter").exists()
+    for name, why in (("letter", "letter: exists already"), ("no/where", "no/where: cannot be made: No such file")):
+        said = belljar("volume", "destroy", "--yes", *ANCHORS, "--record", name, "state.vol", check=125).stderr
+        assert why in said
+        assert "nothing was destroyed" in said
+    assert belljar("volume", "ls", *OPEN, "state.vol").returncode == 0
     belljar("volume", "destroy", "--yes", *ANCHORS, "--record", "record.json", "state.vol")
     assert not volume.exists()
     assert (belljar.folder / "copy.vol").read_bytes() == b""

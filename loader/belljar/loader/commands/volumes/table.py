@@ -175,6 +175,7 @@ COMMANDS = (
         options=(
             *_OPENING,
             *_NEW,
+            _FOR,
             Option(name="data", help="write everything anew, under new keys, for what opens it or for a new slot"),
             _ANCHORS,
             JSON,

@@ -51,7 +51,8 @@ def main(parsed: Parsed) -> int:
 
 def _rekey_data(parsed: Parsed, path: str) -> int:
     opening = credential(parsed)
-    whom = enrolment(parsed, "new-") if any(name.startswith("new-") for name in parsed.options) else again(opening)
+    is_new = parsed.has("for") or any(name.startswith("new-") for name in parsed.options)
+    whom = enrolment(parsed, "new-") if is_new else again(opening)
     fresh = path + _SUFFIX
     if os.path.lexists(fresh):
         hint = "if no other rekey is under way, it is what one that was killed left: remove it"
