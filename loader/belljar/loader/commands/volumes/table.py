@@ -63,7 +63,7 @@ COMMANDS = (
     Command(
         name="volume put",
         usage="[OPTIONS] VOLUME SOURCE… PATH",
-        help="copy files and trees into a volume: all of them or none",
+        help="copy files and trees into a volume",
         options=(*_OPENING, Option(name="replace", help="replace files that are there"), _OWNER, _ANCHORS, JSON),
         run=f"{_ROOM}.trees.put",
         example="belljar volume put state.vol models /",

@@ -1,4 +1,4 @@
-"""`belljar volume put`: copy files and trees into a volume, in one commit: all of them or none."""
+"""`belljar volume put`: copy files and trees into a volume; in one commit what needs no more in between."""
 
 from __future__ import annotations
 
